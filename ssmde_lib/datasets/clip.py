@@ -1,0 +1,159 @@
+"""The one on-disk layout: `<root>/<split>/<clip>/NNNNNN.png` with `cam.txt` and what else is known (docs/design.md)."""
+
+import json
+from functools import cached_property
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from ssmde_lib.errors import UserError
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
+
+
+def read_image(path: str | Path, flags: int = cv2.IMREAD_COLOR_RGB) -> np.ndarray:
+    """Read an image (RGB unless `flags` say otherwise); a missing or broken file is a UserError that names it."""
+    image = cv2.imread(str(path), flags)
+    if image is None:
+        raise UserError(f"{path} is missing or not a readable image: remove it or write it again.")
+    return image
+
+
+class Clip:
+    """A folder of consecutive frames of one camera; see docs/design.md for the files it may hold."""
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self.name = self.path.name
+        self.frames = sorted(p.name for p in self.path.glob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+        if not self.frames:
+            raise UserError(f"{self.path} holds no .png or .jpg frames: point to a folder of images.")
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __repr__(self) -> str:
+        return f"Clip({str(self.path)!r}, frames={len(self)}, size={self.size})"
+
+    @cached_property
+    def about(self) -> dict:
+        """What clip.json (or SOURCE.json) says."""
+        for name in ("clip.json", "SOURCE.json"):
+            if (self.path / name).is_file():
+                return json.loads((self.path / name).read_text())
+        return {}
+
+    @cached_property
+    def K(self) -> np.ndarray:
+        """Intrinsics, 3x3 float64, pixels of this clip's image size, pixel centres at integers."""
+        path = self.path / "cam.txt"
+        try:
+            return np.loadtxt(path).reshape(3, 3)
+        except (OSError, ValueError):
+            raise UserError(f"{path} must hold the 3x3 intrinsics as 9 numbers: write it for this image size.") from None
+
+    @cached_property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the frames."""
+        return self.image(0).shape[:2]
+
+    @cached_property
+    def poses(self) -> np.ndarray | None:
+        """T_world_cam of every frame, n 4 4 float64, metres; None where unknown."""
+        path = self.path / "poses_cam_to_world.txt"
+        return np.loadtxt(path).reshape(-1, 4, 4) if path.is_file() else None
+
+    def stem(self, i: int) -> str:
+        return Path(self.frames[i]).stem
+
+    def image(self, i: int) -> np.ndarray:
+        """Frame i, uint8 h w 3, RGB."""
+        return read_image(self.path / self.frames[i])
+
+    def depth(self, i: int) -> np.ndarray | None:
+        """Depth (z) of frame i, float32 h w, metres, 0 where unknown; None where the clip has none."""
+        path = self.path / "depth" / f"{self.stem(i)}.png"
+        if not path.is_file():
+            return None
+        return read_image(path, cv2.IMREAD_UNCHANGED).astype(np.float32) / self.about["depth_png_units_per_metre"]
+
+    def movers(self, i: int) -> np.ndarray | None:
+        """Moving instances of frame i, uint8 h w, 0 is static; None where unknown."""
+        path = self.path / "movers" / f"{self.stem(i)}.png"
+        return read_image(path, cv2.IMREAD_UNCHANGED) if path.is_file() else None
+
+
+def find_clips(root: str | Path, split: str) -> list[Clip]:
+    """All clips of a split, by name; a flat folder of frames counts as the single clip of every split."""
+    root = Path(root)
+    if not root.is_dir():
+        raise UserError(f"{root} is not a folder: prepare the data first (notebook 01 or data_scripts/).")
+    if (root / "cam.txt").is_file():
+        return [Clip(root)]
+    clips = [Clip(path) for path in sorted((root / split).glob("*")) if path.is_dir()]
+    if not clips:
+        raise UserError(f"{root / split} holds no clips: prepare the data first (notebook 01 or data_scripts/).")
+    return clips
+
+
+class Triplets(Dataset):
+    """Target frames with their two neighbours, kept in memory as uint8.
+
+    Items: `tgt, prev, next` uint8 3 h w; `K` float32 3 3; with `pseudo` (a folder of the same splits and clips written by
+    `prior.write_pseudo_depth`) `relative_depth` float32 1 h w; with `labels` (07_multiview_mask) `teacher_depth` float32 1 h w
+    and `teacher_mask` bool 1 h w. `step` is the distance of the neighbours in frames.
+    """
+
+    def __init__(self, clips: list[Clip], step: int = 1, pseudo: Path | None = None, labels: Path | None = None):
+        sizes = {clip.size for clip in clips}
+        if len(sizes) != 1:
+            raise UserError(f"clips have different sizes {sorted(sizes)}: prepare the data set at one size.")
+        self.size = sizes.pop()
+        if self.size[0] % 32 or self.size[1] % 32:
+            raise UserError(f"image size {self.size[0]}x{self.size[1]} of {clips[0].path} is not divisible by 32: resize the frames.")
+        self.clips, self.step = clips, step
+        self.index = [(c, i) for c, clip in enumerate(clips) for i in range(step, len(clip) - step)]
+        if not self.index:
+            raise UserError(f"{clips[0].path} has too few frames for triplets with step {step}: use longer clips or a smaller step.")
+        self.images = [torch.from_numpy(np.stack([clip.image(i) for i in range(len(clip))])).permute(0, 3, 1, 2) for clip in clips]
+        self.intrinsics = [torch.from_numpy(clip.K).float() for clip in clips]
+        self.pseudo = [read_pseudo_clip(clip, pseudo) for clip in clips] if pseudo else None
+        self.labels = [read_label_clip(clip, labels, step) for clip in clips] if labels else None
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, item: int) -> dict:
+        c, i = self.index[item]
+        images = self.images[c]
+        sample = {"tgt": images[i], "prev": images[i - self.step], "next": images[i + self.step], "K": self.intrinsics[c]}
+        if self.pseudo:
+            sample["relative_depth"] = self.pseudo[c][i][None]
+        if self.labels:
+            depth, mask = self.labels[c][i]
+            sample |= {"teacher_depth": depth.float()[None], "teacher_mask": mask[None]}
+        return sample
+
+
+def clip_folder(clip: Clip, root: str | Path) -> Path:
+    """Where a stage keeps its files of a clip: `<root>/<split>/<clip>`, or `<root>/<clip>` for a flat clip."""
+    nested = Path(root) / clip.path.parent.name / clip.name
+    return nested if nested.is_dir() else Path(root) / clip.name
+
+
+def read_pseudo_clip(clip: Clip, root: Path) -> torch.Tensor:
+    from ssmde_lib.prior import read_pseudo_depth  # the prior lives on this floor and writes through this module
+
+    folder = clip_folder(clip, root)
+    return torch.from_numpy(np.stack([read_pseudo_depth(folder / f"{clip.stem(i)}.png") for i in range(len(clip))]))
+
+
+def read_label_clip(clip: Clip, root: Path, step: int) -> dict[int, tuple[torch.Tensor, torch.Tensor]]:
+    labels = {}
+    for i in range(step, len(clip) - step):
+        with np.load(clip_folder(clip, root) / f"{clip.stem(i)}.npz") as arrays:
+            labels[i] = torch.from_numpy(arrays["depth"]), torch.from_numpy(arrays["mask"])
+    return labels

@@ -1,0 +1,1 @@
+"""The networks: depth, pose, LeReS, and the checkpoint file they share."""

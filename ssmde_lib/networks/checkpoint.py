@@ -1,0 +1,49 @@
+"""One safetensors file a network; its metadata says how to build it and where it comes from."""
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from ssmde_lib.errors import UserError
+from ssmde_lib.networks.depth_net import DepthNet
+from ssmde_lib.networks.pose_net import PoseNet
+
+NETWORKS = {"DepthNet": DepthNet, "PoseNet": PoseNet}
+
+
+def save(net: nn.Module, path: str | Path, record: dict, half: bool = False) -> None:
+    """Write weights, architecture and training record; `half` stores float16 (shipped checkpoints)."""
+    tensors = {k: (v.half() if half and v.is_floating_point() else v).contiguous() for k, v in net.state_dict().items()}
+    metadata = {"network": type(net).__name__, "architecture": json.dumps(net.architecture), "record": json.dumps(record)}
+    save_file(tensors, path, metadata)
+
+
+def read_record(path: str | Path) -> dict:
+    """The training record kept in a checkpoint."""
+    with open_checkpoint(path) as file:
+        return json.loads(file.metadata()["record"])
+
+
+def load(path: str | Path, device: torch.device | str = "cpu") -> nn.Module:
+    """Build the network that a checkpoint describes and fill it; eval mode, float32."""
+    with open_checkpoint(path, str(device)) as file:
+        metadata = file.metadata() or {}
+        if metadata.get("network") not in NETWORKS:
+            raise UserError(f"{path} is no checkpoint of this library: choose one written by a training stage.")
+        net = NETWORKS[metadata["network"]](**json.loads(metadata["architecture"]))
+        state = {key: file.get_tensor(key) for key in file.keys()}
+    net.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
+    return net.to(device).eval()
+
+
+def open_checkpoint(path: str | Path, device: str = "cpu"):
+    try:
+        return safe_open(str(path), framework="pt", device=device)
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist: train it first (notebooks 04, 06, 08) or choose a shipped one in weights/.") from None
+    except SafetensorError:
+        raise UserError(f"{path} is damaged or not a safetensors file: delete it and run its stage again.") from None

@@ -1,0 +1,77 @@
+"""The depth network: a residual encoder and a U-Net decoder with disparity heads at four scales (design of Monodepth2, 2019)."""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ssmde_lib.networks.resnet import ResNetEncoder
+
+DECODER_CHANNELS = (16, 32, 64, 128, 256)  # at 1/1, 1/2, … 1/16, for width 64
+
+
+class ConvBlock(nn.Sequential):
+    """3x3 convolution with reflected borders, then ELU."""
+
+    def __init__(self, inputs: int, outputs: int):
+        super().__init__(nn.Conv2d(inputs, outputs, 3, padding=1, padding_mode="reflect"), nn.ELU(inplace=True))
+
+
+class DenseSkip(nn.Module):
+    """Every encoder stage, projected and resized to one decoder stage's resolution, summed (Xiang et al. 2024, our reading)."""
+
+    def __init__(self, inputs: list[int], outputs: int):
+        super().__init__()
+        self.project = nn.ModuleList(nn.Conv2d(c, outputs, 1) for c in inputs)
+
+    def forward(self, features: list[Tensor], size: torch.Size) -> Tensor:
+        return sum(
+            F.interpolate(project(feature), size, mode="bilinear", align_corners=False)
+            for project, feature in zip(self.project, features, strict=True)
+        )
+
+
+class DepthNet(nn.Module):
+    """Images to disparities in (0, 1) at `scales` resolutions.
+
+    `width` scales all channels (64 is ResNet's own); `skips` is "unet" or "dense". `depth` turns disparity into depth between
+    `min_depth` and `max_depth`: 1 / (a disparity + b), which is 1 / (10 disparity + 0.01) for the defaults (SC-Depth).
+    """
+
+    def __init__(self, layers: int = 18, width: int = 64, scales: int = 4, skips: str = "unet", min_depth: float = 0.1, max_depth: float = 100.0):
+        super().__init__()
+        self.architecture = {"layers": layers, "width": width, "scales": scales, "skips": skips, "min_depth": min_depth, "max_depth": max_depth}
+        self.encoder = ResNetEncoder(layers, width)
+        channels = [c * width // 64 for c in DECODER_CHANNELS]
+        enc = self.encoder.channels
+        below = [*channels[1:], enc[-1]]
+        skip = [0, *enc[:-1]]
+        self.before = nn.ModuleList(ConvBlock(below[i], channels[i]) for i in range(5))
+        self.after = nn.ModuleList(ConvBlock(channels[i] + skip[i], channels[i]) for i in range(5))
+        self.heads = nn.ModuleList(nn.Conv2d(channels[i], 1, 3, padding=1, padding_mode="reflect") for i in range(scales))
+        self.dense = nn.ModuleList(DenseSkip(enc, skip[i]) for i in range(1, 5)) if skips == "dense" else None
+
+    def forward(self, images: Float[Tensor, "b 3 h w"]) -> list[Float[Tensor, "b 1 _ _"]]:
+        """Disparities, finest first, at 1/2^s of the input's size; sides must be divisible by 32."""
+        features = self.encoder((images - 0.45) / 0.225)
+        x, disparities = features[-1], []
+        for i in reversed(range(5)):
+            x = F.interpolate(self.before[i](x), scale_factor=2, mode="nearest")
+            if i > 0:
+                skip = features[i - 1] if self.dense is None else self.dense[i - 1](features, x.shape[-2:])
+                x = torch.cat([x, skip], 1)
+            x = self.after[i](x)
+            if i < len(self.heads):
+                disparities.insert(0, self.disparity(self.heads[i], x))
+        return disparities
+
+    @staticmethod
+    def disparity(head: nn.Module, x: Tensor) -> Tensor:
+        # Eight bits of mantissa are too few for the output: the heads stay in float32 under autocast.
+        with torch.autocast(x.device.type, enabled=False):
+            return torch.sigmoid(head(x.float()))
+
+    def depth(self, disparity: Float[Tensor, "*s"]) -> Float[Tensor, "*s"]:
+        """Depth between min_depth and max_depth."""
+        near, far = 1 / self.architecture["min_depth"], 1 / self.architecture["max_depth"]
+        return 1 / ((near - far) * disparity + far)
