@@ -8,3 +8,7 @@ class UserError(click.ClickException):
 
     A command line built with click prints it as `Error: …` and exits with code 1.
     """
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows instead of a traceback."""
+        return [f"UserError: {self.message}"]
