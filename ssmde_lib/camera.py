@@ -1,0 +1,62 @@
+"""The pinhole camera: pixel grid, back-projection, projection, and what resizing and cropping do to its intrinsics.
+
+Pixel centres are integers and the top-left one is (0, 0); x points right, y down, z forward (docs/design.md, "Conventions").
+"""
+
+from typing import TypeVar
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+Matrix = TypeVar("Matrix", Tensor, np.ndarray)
+
+NEAR = 1e-3  # depths below this count as behind the camera
+
+
+def pixel_grid(height: int, width: int, *, device: torch.device | str, dtype: torch.dtype = torch.float32) -> Float[Tensor, "2 h w"]:
+    """The x and y coordinates of every pixel centre."""
+    y, x = torch.meshgrid(
+        torch.arange(height, device=device, dtype=dtype), torch.arange(width, device=device, dtype=dtype), indexing="ij"
+    )
+    return torch.stack([x, y])
+
+
+def homogeneous_grid(height: int, width: int, *, device: torch.device | str, dtype: torch.dtype = torch.float32) -> Float[Tensor, "3 hw"]:
+    """Pixel centres as columns (x, y, 1), row by row."""
+    grid = pixel_grid(height, width, device=device, dtype=dtype).flatten(1)
+    return torch.cat([grid, torch.ones_like(grid[:1])])
+
+
+def backproject(depth: Float[Tensor, "b 1 h w"], K: Float[Tensor, "b 3 3"]) -> Float[Tensor, "b 3 h w"]:
+    """Points of the camera's frame seen at every pixel, depth * K^-1 (x, y, 1), in the unit of depth."""
+    height, width = depth.shape[-2:]
+    rays = torch.linalg.inv(K) @ homogeneous_grid(height, width, device=depth.device, dtype=depth.dtype)  # b 3 hw
+    return depth * rays.unflatten(2, (height, width))
+
+
+def project(points: Float[Tensor, "b 3 h w"], K: Float[Tensor, "b 3 3"]) -> tuple[Float[Tensor, "b 2 h w"], Float[Tensor, "b 1 h w"]]:
+    """Pixels (x, y) and depth (z) of points of the camera's frame; points behind the camera land far outside of the image."""
+    homogeneous = (K @ points.flatten(2)).unflatten(2, points.shape[-2:])
+    return homogeneous[:, :2] / points[:, 2:].clamp(min=NEAR), points[:, 2:]
+
+
+def resize_intrinsics(K: Matrix, from_size: tuple[int, int], to_size: tuple[int, int]) -> Matrix:
+    """Intrinsics ("*b 3 3") of the image resized from one (height, width) to another: x moves to (x + 0.5) s - 0.5.
+
+    >>> resize_intrinsics(np.array([[100.0, 0, 49.5], [0, 100, 24.5], [0, 0, 1]]), (50, 100), (25, 50))[0]
+    array([50. ,  0. , 24.5])
+    """
+    sy, sx = to_size[0] / from_size[0], to_size[1] / from_size[1]
+    return move_pixels([[sx, 0, (sx - 1) / 2], [0, sy, (sy - 1) / 2], [0, 0, 1]], K)
+
+
+def crop_intrinsics(K: Matrix, top: int, left: int) -> Matrix:
+    """Intrinsics ("*b 3 3") of the image without its first `top` rows and `left` columns."""
+    return move_pixels([[1, 0, -left], [0, 1, -top], [0, 0, 1]], K)
+
+
+def move_pixels(matrix: list[list[float]], K: Matrix) -> Matrix:
+    """Intrinsics after an affine map of the pixel coordinates."""
+    return (K.new_tensor(matrix) if isinstance(K, Tensor) else np.array(matrix, K.dtype)) @ K
