@@ -1,0 +1,5 @@
+"""The embedded procedural data set: a ray caster, two worlds (`street`, `room`), and what breaks self-supervision in them."""
+from .engine import Frame, render
+from .scene import Light, Material, Primitive, Scene, Shadow, Sky, place
+
+__all__ = ["Frame", "Light", "Material", "Primitive", "Scene", "Shadow", "Sky", "place", "render"]
