@@ -1,0 +1,137 @@
+"""The one evaluator: predictions and truth in, one record an image out."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from jaxtyping import Float, UInt8
+from tqdm import tqdm
+
+from ssmde_lib.datasets.clip import Clip
+from ssmde_lib.errors import UserError
+from ssmde_lib.evaluation.protocols import Protocol
+from ssmde_lib.evaluation.results import Results
+from ssmde_lib.metrics import depth_errors, edge_errors, fit_alignment
+
+Predict = Callable[[UInt8[np.ndarray, "b h w 3"]], Float[np.ndarray, "b h w"]]
+
+
+@dataclass
+class Sample:
+    """One image's prediction beside its truth; `movers` is 0 on static pixels, None where unknown."""
+
+    clip: str
+    frame: str
+    pred: Float[np.ndarray, "_ _"]
+    gt: Float[np.ndarray, "h w"]
+    movers: UInt8[np.ndarray, "h w"] | None = None
+
+
+def evaluate_clips(predict: Predict, clips: list[Clip], protocol: Protocol, *, batch: int = 8, progress: bool = False) -> Results:
+    """Run `predict` (uint8 RGB images b h w 3 to depth b h w, up to the protocol's alignment) on all frames with a depth map."""
+    samples = predictions_of(predict, clips, protocol, batch)
+    total = sum(len(clip) for clip in clips)
+    return evaluate(tqdm(samples, total=total, disable=not progress, mininterval=5, ncols=90), protocol)
+
+
+def predictions_of(predict: Predict, clips: list[Clip], protocol: Protocol, batch: int) -> Iterator[Sample]:
+    for clip in clips:
+        name = "/".join(clip.path.resolve().parts[-3:])  # data set, split, clip: the same on every machine
+        for first in range(0, len(clip), batch):
+            frames = range(first, min(first + batch, len(clip)))
+            truths = {i: gt for i in frames if (gt := clip.depth(i)) is not None}
+            if not truths:
+                continue
+            images = np.stack([clip.image(i) for i in truths])
+            for pred, (i, gt) in zip(predict_averaged(predict, images, protocol), truths.items(), strict=True):
+                yield Sample(name, clip.stem(i), pred, gt, clip.movers(i))
+
+
+def predict_averaged(predict: Predict, images: UInt8[np.ndarray, "b h w 3"], protocol: Protocol) -> Float[np.ndarray, "b h w"]:
+    """The prediction, or with `flip_average` its mean with the mirrored image's, mirrored back."""
+    if not protocol.flip_average:
+        return predict(images)
+    mirrored = predict(np.ascontiguousarray(images[:, :, ::-1]))[..., ::-1]
+    return (predict(images) + mirrored) / 2
+
+
+def evaluate(samples: Iterable[Sample], protocol: Protocol) -> Results:
+    """Evaluate predictions made elsewhere, too; an image that comes twice is a UserError, one without valid pixels is left out."""
+    records, seen = [], set()
+    for sample in samples:
+        key = (sample.clip, sample.frame)
+        if key in seen:
+            raise UserError(f"frame {sample.frame} of {sample.clip} comes twice: evaluate every image once.")
+        seen.add(key)
+        record = evaluate_image(sample, protocol)
+        if record:
+            records.append(record)
+    if not records:
+        raise UserError(f"no image has valid ground truth for protocol {protocol.name!r}: point to clips with a depth/ folder.")
+    return Results(protocol, records)
+
+
+def evaluate_image(sample: Sample, protocol: Protocol) -> dict | None:
+    """One image's record: alignment, errors by region and by depth bin, edge errors; None where no pixel is valid.
+
+    Order matters and is tested: resize, align over all valid pixels, then clamp. Regions share the one alignment.
+    """
+    valid = protocol.valid(sample.gt)
+    if not valid.any():
+        return None
+    pred = resize_depth(sample.pred, sample.gt.shape, protocol.resize_inverse)
+    if not (np.isfinite(pred).all() and (pred > 0).all()):
+        raise UserError(f"the predicted depth of frame {sample.frame} of {sample.clip} is not finite and positive: check the network.")
+    alignment = fit_alignment(pred, sample.gt, valid, protocol.alignment)
+    # Sparse truth is the common case: everything but the edges needs the valid pixels alone.
+    p = np.clip(alignment(pred[valid]), protocol.min_depth, protocol.max_depth)
+    gt = sample.gt[valid].astype(np.float64)
+    record = {
+        "clip": sample.clip,
+        "frame": sample.frame,
+        "scale": alignment.scale,
+        "shift": alignment.shift,
+        "regions": {name: errors(p, gt, mask) for name, mask in regions(sample, valid).items() if mask.any()},
+        "bins": depth_bins(p, gt, protocol.depth_bins),
+    }
+    if protocol.dense:
+        aligned = np.clip(alignment(pred), protocol.min_depth, protocol.max_depth)
+        record["edges"] = edge_errors(aligned, sample.gt, valid)
+    return record
+
+
+def resize_depth(depth: Float[np.ndarray, "_ _"], size: tuple[int, int], inverse: bool = False) -> Float[np.ndarray, "h w"]:
+    """Bilinear resize to (h, w), of depth or of inverse depth; pixel centres as in docs/design.md, which are OpenCV's."""
+    if depth.shape == size:
+        return depth
+    if inverse:
+        return 1 / cv2.resize(1 / depth, size[::-1], interpolation=cv2.INTER_LINEAR)
+    return cv2.resize(depth, size[::-1], interpolation=cv2.INTER_LINEAR)
+
+
+def regions(sample: Sample, valid: np.ndarray) -> dict[str, np.ndarray]:
+    """Masks over the valid pixels: all, and where movers are known static and dynamic."""
+    masks = {"all": np.ones(int(valid.sum()), bool)}
+    if sample.movers is not None:
+        movers = sample.movers
+        if movers.shape != valid.shape:
+            movers = cv2.resize(movers, valid.shape[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+        masks["static"] = movers[valid] == 0
+        masks["dynamic"] = ~masks["static"]
+    return masks
+
+
+def errors(pred: np.ndarray, gt: np.ndarray, mask: np.ndarray) -> dict[str, float]:
+    return depth_errors(pred, gt, mask) | {"pixels": int(mask.sum())}
+
+
+def depth_bins(pred: np.ndarray, gt: np.ndarray, bounds: tuple[float, ...]) -> dict[str, float]:
+    """AbsRel by the truth's depth bin; a bin without pixels is absent."""
+    relative = np.abs(pred - gt) / gt
+    bins = np.digitize(gt, bounds)
+    return {
+        f"{near:g}-{far:g} m": float(relative[bins == k].mean())
+        for k, (near, far) in enumerate(zip(bounds, bounds[1:], strict=False), start=1)
+        if (bins == k).any()
+    }
