@@ -10,9 +10,10 @@ from torch import nn
 
 from ssmde_lib.errors import UserError
 from ssmde_lib.networks.depth_net import DepthNet
+from ssmde_lib.networks.leres import LeReS
 from ssmde_lib.networks.pose_net import PoseNet
 
-NETWORKS = {"DepthNet": DepthNet, "PoseNet": PoseNet}
+NETWORKS = {"DepthNet": DepthNet, "PoseNet": PoseNet, "LeReS": LeReS}
 
 
 def save(net: nn.Module, path: str | Path, record: dict, half: bool = False) -> None:

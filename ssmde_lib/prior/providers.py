@@ -1,0 +1,132 @@
+"""Where pseudo-depth comes from: one callable a provider, images in, relative depth out (far is large), and what it is.
+
+Every provider returns a **positive** map, so that the ratio of two pixels means something to the ranking loss:
+- `leres_small` predicts log-depth, and its training scenes have known shift: exp(output) is depth up to scale (and the
+  camera's unknown field of view). Ratios are trustworthy at every distance.
+- `leres` predicts depth up to scale *and shift*; as in its authors' code, d - min(d) + 0.01 makes it positive. The nearest pixel
+  becomes 0.01 of a map whose spread is about 1, so ratios among the nearest pixels exaggerate; the order itself does not change.
+- `depth_anything_v2` predicts inverse depth up to scale and shift; 1 / (q / max(q) + 0.01) bounds the far end at 101 times the near one.
+"""
+
+import difflib
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pooch
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ssmde_lib.errors import UserError
+from ssmde_lib.networks import checkpoint
+from ssmde_lib.networks.leres import OFFICIAL_SIZE, load_official, preprocess
+from ssmde_lib.prior.download import Weights, fetch
+
+SHIPPED = Path(__file__).parents[2] / "weights" / "leres_small.safetensors"
+LICENCE = "Adobe Research, non-commercial research only, no redistribution"
+OFFICIAL = {
+    "resnext101": Weights(
+        "res101.pth", "https://huggingface.co/lllyasviel/Annotators/resolve/main/res101.pth", 530_760_553,
+        "1d696b2ef3e8336b057d0c15bc82d2fecef821bfebe5ef9d7671a5ec5dde520b", LICENCE),
+    "resnet50": Weights("res50.pth", "https://huggingface.co/ffranchina/LeReS/resolve/main/res50.pth", 277_000_000, None, LICENCE),
+}
+
+
+class Provider:
+    """A network with its input size and the way from its output to relative depth; `about` is what `describe` returns."""
+
+    def __init__(self, net: nn.Module, size: tuple[int, int], to_relative: Callable[[Tensor], Tensor], about: dict, device: torch.device | str):
+        self.net, self.size, self.to_relative, self.about = net.to(device).eval(), size, to_relative, about
+        self.device = torch.device(device)
+
+    def __call__(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 1 h w"]:
+        """Relative depth, positive, far is large, at the images' size; RGB in [0, 1]; half precision on GPUs."""
+        with torch.no_grad(), torch.autocast(self.device.type, enabled=self.device.type == "cuda"):
+            output = self.net(preprocess(images.to(self.device), self.size))
+        return F.interpolate(self.to_relative(output.float()), images.shape[-2:], mode="bilinear", align_corners=False)
+
+    def describe(self) -> dict:
+        """Provider, weights and their SHA-256, input size, depth convention: JSON-able."""
+        return {**self.about, "input_size": list(self.size)}
+
+
+def leres(variant: str = "resnext101", weights: str | Path | None = None, device: torch.device | str = "cpu", cache: str | Path | None = None) -> Provider:
+    """The published LeReS (Yin et al. 2021): weights from a local path, or fetched once into `cache`."""
+    if variant not in OFFICIAL:
+        raise UserError(f"variant {variant!r} of provider 'leres' is unknown: choose one of {', '.join(OFFICIAL)}.")
+    if weights is not None and not Path(weights).is_file():
+        raise UserError(f"{weights} does not exist: download it from {OFFICIAL[variant].url} or choose provider 'leres_small'.")
+    path = Path(weights) if weights else fetch(OFFICIAL[variant], cache, ", or choose provider 'leres_small', which needs no download")
+    about = {
+        "provider": "leres", "variant": variant, "weights": path.name, "sha256": pooch.file_hash(str(path)), "licence": LICENCE,
+        "convention": "depth up to scale and shift, stored as d - min(d) + 0.01 of each image",
+    }
+    return Provider(load_official(path, variant), OFFICIAL_SIZE, lambda d: d - d.amin((2, 3), keepdim=True) + 0.01, about, device)
+
+
+def leres_small(weights: str | Path = SHIPPED, device: torch.device | str = "cpu") -> Provider:
+    """The narrow LeReS trained by `ssmde_lib.prior.train` on a broad mixture of procedural scenes; shipped with the repository."""
+    net, record = checkpoint.load(weights), checkpoint.read_record(weights)
+    about = {
+        "provider": "leres_small", "weights": Path(weights).name, "sha256": pooch.file_hash(str(weights)), "licence": "MIT",
+        "trained_on": record["trained_on"],
+        "convention": "depth up to scale, exp(network output); the unknown field of view leaves some shift",
+    }
+    return Provider(net, tuple(record["input_size"]), torch.exp, about, device)
+
+
+class DisparityOf(nn.Module):
+    """A transformers depth model as a plain network: images to one map."""
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.model(pixel_values=images).predicted_depth[:, None]
+
+
+def depth_anything_v2(model: str | nn.Module = "depth-anything/Depth-Anything-V2-Small-hf", size: tuple[int, int] = (518, 518), device: torch.device | str = "cpu") -> Provider:
+    """Depth Anything V2 (Yang et al. 2024) through transformers: a model name, a local folder or a model; `size` in multiples of 14."""
+    name = model if isinstance(model, str) else type(model).__name__
+    if isinstance(model, str):
+        try:
+            from transformers import AutoModelForDepthEstimation
+
+            model = AutoModelForDepthEstimation.from_pretrained(name)
+        except ImportError:
+            raise UserError("Provider 'depth_anything_v2' needs transformers: pip install 'ssmde[priors]', or choose 'leres_small'.") from None
+        except OSError:
+            raise UserError(f"{name} could not be fetched from huggingface.co: give a local folder as `model`, or choose provider 'leres_small'.") from None
+    about = {
+        "provider": "depth_anything_v2", "weights": name, "sha256": hash_state(model), "licence": "see the model card",
+        "convention": "inverse depth q up to scale and shift, stored as 1 / (q / max(q) + 0.01) of each image",
+    }
+    return Provider(DisparityOf(model), size, invert, about, device)
+
+
+def invert(disparity: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h w"]:
+    """Relative depth between 1 / 1.01 and 100 from non-negative relative disparity."""
+    disparity = disparity.clamp(min=0)
+    return 1 / (disparity / disparity.amax((2, 3), keepdim=True).clamp(min=1e-6) + 0.01)
+
+
+def hash_state(net: nn.Module) -> str:
+    digest = hashlib.sha256()
+    for tensor in net.state_dict().values():
+        digest.update(tensor.cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
+PROVIDERS = {"leres": leres, "leres_small": leres_small, "depth_anything_v2": depth_anything_v2}
+
+
+def get_provider(name: str, **options) -> Provider:
+    """The provider of that name, built with its own options (all take `device`); UserError for an unknown name."""
+    if name not in PROVIDERS:
+        near = difflib.get_close_matches(name, PROVIDERS, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(PROVIDERS)}."
+        raise UserError(f"prior provider {name!r} is unknown: {hint}")
+    return PROVIDERS[name](**options)

@@ -1,0 +1,71 @@
+"""Pseudo-depth on disk: one 16-bit PNG a frame, and a manifest `prior.json` that says what it is."""
+
+import json
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from ssmde_lib.datasets.clip import Clip, find_clips, read_image
+from ssmde_lib.errors import UserError
+from ssmde_lib.prior.providers import Provider
+
+LEVELS = 65535
+ENCODING = "relative depth of a frame = value / 65535; each frame is scaled by its own maximum"
+
+
+def write_pseudo_depth(provider: Provider, data_root: str | Path, out_root: str | Path, batch: int = 8) -> dict:
+    """Relative depth of every frame of a data set (docs/design.md), in its layout; returns the manifest.
+
+    Frames that are there already are kept, so that an interrupted run goes on; a folder begun by another provider, other weights
+    or with another convention is refused with a UserError.
+    """
+    out_root = Path(out_root)
+    manifest = {**provider.describe(), "encoding": ENCODING}
+    claim(out_root, manifest)
+    for clip, folder in targets(data_root, out_root):
+        folder.mkdir(parents=True, exist_ok=True)
+        missing = [i for i in range(len(clip)) if not (folder / f"{clip.stem(i)}.png").is_file()]
+        for start in tqdm(range(0, len(missing), batch), desc=f"pseudo-depth {clip.name}", disable=not missing, leave=False):
+            indices = missing[start : start + batch]
+            images = torch.from_numpy(np.stack([clip.image(i) for i in indices])).to(provider.device)
+            depths = provider(images.permute(0, 3, 1, 2).float() / 255)[:, 0].cpu().numpy()
+            for i, depth in zip(indices, depths, strict=True):
+                write_map(folder / f"{clip.stem(i)}.png", depth)
+    return manifest
+
+
+def read_pseudo_depth(path: str | Path) -> np.ndarray:
+    """Relative depth of one frame in (0, 1], float32 h w, far is large."""
+    return read_image(path, cv2.IMREAD_UNCHANGED).astype(np.float32) / LEVELS
+
+
+def write_map(path: Path, depth: np.ndarray) -> None:
+    """One map, scaled to its maximum; it appears under its name only when complete."""
+    levels = np.clip(np.round(depth / depth.max() * LEVELS), 1, LEVELS).astype(np.uint16)
+    unfinished = path.with_suffix(".part")
+    unfinished.write_bytes(cv2.imencode(".png", levels)[1])
+    os.replace(unfinished, path)
+
+
+def claim(out_root: Path, manifest: dict) -> None:
+    """Write the manifest, or check that the folder was begun with the same one."""
+    path = out_root / "prior.json"
+    if path.is_file() and json.loads(path.read_text()) != manifest:
+        raise UserError(f"{path} records another provider, weights or convention: delete {out_root} or choose another folder.")
+    out_root.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(manifest, indent=2))
+
+
+def targets(data_root: str | Path, out_root: Path) -> list[tuple[Clip, Path]]:
+    """Every clip with the folder of its maps: `<split>/<clip>`, or `<clip>` for a flat clip."""
+    data_root = Path(data_root)
+    if (data_root / "cam.txt").is_file():
+        return [(clip, out_root / clip.name) for clip in find_clips(data_root, "train")]
+    splits = [s for s in ("train", "val", "test") if (data_root / s).is_dir()]
+    if not splits:
+        raise UserError(f"{data_root} holds no train, val or test folder: prepare the data first (notebook 01 or data_scripts/).")
+    return [(clip, out_root / split / clip.name) for split in splits for clip in find_clips(data_root, split)]
