@@ -1,0 +1,31 @@
+# make tutorial [PROFILE=smoke|laptop|gpu]   all notebooks in order, then an HTML index of them and of the results
+# make lab | test | ablation                 JupyterLab | the tests | the ablation grid
+# Needs Python 3.11 and make; everything is installed into .venv. CORES and PYTHON can be set likewise.
+
+PROFILE ?= laptop
+CORES ?= 2
+PYTHON ?= python3.11
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export OMP_NUM_THREADS := 1
+RUNS := $(or $(SSMDE_RUNS),$(CURDIR)/runs)
+SNAKEMAKE := snakemake --cores $(CORES) --rerun-incomplete --rerun-triggers mtime params input --config profile=$(PROFILE)
+.PHONY: tutorial lab test ablation
+
+tutorial: .venv/installed
+	$(SNAKEMAKE)
+	@echo "The executed notebooks and the results: $(RUNS)/$(PROFILE)/index.html"
+
+lab: .venv/installed
+	jupyter lab notebooks
+
+test: .venv/installed
+	pytest -n 2 --dist loadgroup
+
+ablation: .venv/installed
+	$(SNAKEMAKE) ablation
+
+.venv/installed: requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	pip install --quiet --requirement requirements.lock
+	pip install --quiet --no-deps --editable .
+	touch $@
