@@ -239,8 +239,8 @@ class Stage:
             raise UserError(f"{self.name} does not declare that it reads {name}: add it in notebooks/pipeline.yaml.")
         return self.folder.parent / name
 
-    def finish(self, metrics: dict | None = None) -> Path:
-        """Write the manifest, last and atomically, and return its path."""
+    def finish(self, metrics: dict | None = None) -> None:
+        """Write the manifest, last and atomically."""
         outputs = {}
         for path in files_below(self.folder):
             status = path.stat()
@@ -268,7 +268,6 @@ class Stage:
         write_json(self.folder / "stage.json", manifest)
         (self.folder / "attempt.json").unlink(missing_ok=True)
         print(f"{self.name} finished in {manifest['wall_seconds']:.0f} s: {len(outputs)} files in {self.folder}")
-        return self.folder / "stage.json"
 
 
 def verify_upstream(run_folder: Path, names: list[str]) -> dict[str, str]:

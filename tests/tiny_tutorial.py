@@ -12,7 +12,10 @@ import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 FIRST = ["numbers = list(range(count))", "(stage.folder / 'numbers.json').write_text(json.dumps(numbers))"]
-SECOND = ["numbers = json.loads((stage.upstream('00_first') / 'numbers.json').read_text())", "total = sum(numbers) * factor"]
+SECOND = [
+    "numbers = json.loads((stage.upstream('00_first') / 'numbers.json').read_text())",
+    "total = sum(numbers) * factor",
+]
 
 
 def notebook(name: str, parameters: list[str], body: list[str], metrics: str = "None") -> nbformat.NotebookNode:
@@ -49,7 +52,7 @@ def command(root: Path, *words: str, **environment: str) -> subprocess.Completed
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     clean = {key: value for key, value in os.environ.items() if key != "SSMDE_RUNS"}
     environment = clean | {"PATH": path, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)} | environment
-    return subprocess.run(words, cwd=root, env=environment, capture_output=True, text=True, timeout=300)
+    return subprocess.run(words, check=False, cwd=root, env=environment, capture_output=True, text=True, timeout=300)
 
 
 def run(root: Path, name: str, *words: str, **environment: str) -> subprocess.CompletedProcess:
