@@ -1,0 +1,117 @@
+"""Films the worlds: frames in memory (`render_clip`) and data sets on disk in the one layout of docs/design.md (`write_world`)."""
+import json
+import os
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from ..errors import UserError
+from .engine import Frame, render
+from .objects import FPS
+from .street import street
+
+WORLDS = {"street": street}
+SPLITS = ("train", "val", "test")
+DEPTH_UNITS = 256  # per metre in depth/NNNNNN.png
+OUTPUTS = ("depth", "movers", "instance", "normal", "flow")
+
+
+def render_clip(world: str = "street", seed=0, frames: int = 50, height: int = 64, width: int = 192, **options) -> Iterator[Frame]:
+    """Frames of one clip, deterministic by `seed` (an integer or a sequence of integers); `options` go to the world's builder.
+
+    Raises UserError for an unknown world and for sizes that are not positive.
+    """
+    if world not in WORLDS:
+        raise UserError(f"world: {world!r} is unknown; choose one of {', '.join(WORLDS)}")
+    if min(frames, height, width) < 1:
+        raise UserError(f"frames, height and width must be at least 1, got {frames}, {height}, {width}")
+    take = WORLDS[world](np.random.default_rng(seed), frames, height, width, **options)
+    return (render(take.scene, take.K, take.camera(t), height, width, t, take.camera(t + 1)) for t in range(frames))
+
+
+def write_world(root, world: str = "street", split_clips=None, frames: int = 50, height: int = 64, width: int = 192, seed: int = 0,
+                outputs=("depth", "movers"), workers: int = 2) -> list[Path]:
+    """Writes `split_clips` = {"train": 10, "val": 2, "test": 4} clips below `root`; returns their folders.
+
+    Clip n of a split is seeded by (seed, split, n): splits share no scene, whatever their sizes. A clip is written to a hidden folder and
+    renamed when whole, so that a second call continues where the first was interrupted, and finds nothing to do when it was not.
+    Raises UserError when a finished clip there was made with other settings.
+    """
+    split_clips = {"train": 10, "val": 2, "test": 4} if split_clips is None else split_clips
+    for kind, given, known in (("split", split_clips, SPLITS), ("output", outputs, OUTPUTS)):
+        if unknown := set(given) - set(known):
+            raise UserError(f"{kind} {min(unknown)!r} is unknown; choose among {', '.join(known)}")
+    jobs = []
+    for split, clips in split_clips.items():
+        for n in range(clips):
+            record = {"source": f"ssmde_lib.world {world}", "licence": "MIT", "fps": FPS, "size": [width, height], "frames": frames,
+                      "depth_png_units_per_metre": DEPTH_UNITS, "seed": [seed, SPLITS.index(split), n], "outputs": sorted(outputs)}
+            jobs.append((Path(root) / split / f"{world}_{n:03d}", world, record))
+    todo = [job for job in jobs if not _finished(*job)]
+    if workers > 1 and len(todo) > 1:
+        with ProcessPoolExecutor(min(workers, len(todo))) as pool:
+            list(pool.map(_write_clip, *zip(*todo, strict=True)))
+    else:
+        for job in todo:
+            _write_clip(*job)
+    return [folder for folder, _, _ in jobs]
+
+
+def _finished(folder: Path, world: str, record: dict) -> bool:
+    if not folder.exists():
+        return False
+    path = folder / "clip.json"
+    if not path.exists() or json.loads(path.read_text()) != record:
+        raise UserError(f"{folder} holds a clip made with other settings; delete it or choose another folder")
+    return True
+
+
+def _write_clip(folder: Path, world: str, record: dict) -> None:
+    partial = folder.with_name(f".{folder.name}.partial")
+    width, height = record["size"]
+    for sub in ("", *record["outputs"]):
+        (partial / sub).mkdir(parents=True, exist_ok=True)
+    poses = []
+    for n, frame in enumerate(render_clip(world, record["seed"], record["frames"], height, width)):
+        _write_png(partial / f"{n:06d}.png", frame.rgb[..., ::-1])
+        for output in record["outputs"]:
+            _WRITERS[output](partial / output / f"{n:06d}", frame)
+        poses.append(frame.T_world_cam.ravel())
+    np.savetxt(partial / "cam.txt", frame.K, "%.9g")
+    np.savetxt(partial / "poses_cam_to_world.txt", poses, "%.9g")
+    (partial / "clip.json").write_text(json.dumps(record, indent=1))
+    os.replace(partial, folder)
+
+
+def _write_png(path: Path, image) -> None:
+    if not cv2.imwrite(str(path), image):
+        raise UserError(f"{path} could not be written; is the disk full?")
+
+
+def _write_depth(stem: Path, frame: Frame) -> None:
+    units = np.where(np.isfinite(frame.depth), np.rint(frame.depth * DEPTH_UNITS), 0)
+    _write_png(stem.with_suffix(".png"), np.where(units <= 65535, units, 0).astype(np.uint16))  # beyond 256 m: no measurement
+
+
+def _write_normal(stem: Path, frame: Frame) -> None:
+    _write_png(stem.with_suffix(".png"), np.rint((frame.normal[..., ::-1] + 1) * 32767.5).astype(np.uint16))
+
+
+def _write_flow(stem: Path, frame: Frame) -> None:
+    height, width = frame.depth.shape
+    x, y = np.meshgrid(np.arange(width), np.arange(height))
+    u, v = x + frame.flow[..., 0], y + frame.flow[..., 1]
+    valid = (u >= 0) & (u <= width - 1) & (v >= 0) & (v <= height - 1)
+    np.savez_compressed(stem.with_suffix(".npz"), flow=np.where(valid[..., None], frame.flow, 0).astype(np.float16), valid=valid)
+
+
+_WRITERS = {
+    "depth": _write_depth,
+    "movers": lambda stem, frame: _write_png(stem.with_suffix(".png"), frame.movers),
+    "instance": lambda stem, frame: _write_png(stem.with_suffix(".png"), frame.instance.astype(np.uint16)),
+    "normal": _write_normal,
+    "flow": _write_flow,
+}
