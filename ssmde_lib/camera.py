@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -40,6 +41,26 @@ def project(points: Float[Tensor, "b 3 h w"], K: Float[Tensor, "b 3 3"]) -> tupl
     """Pixels (x, y) and depth (z) of points of the camera's frame; points behind the camera land far outside of the image."""
     homogeneous = (K @ points.flatten(2)).unflatten(2, points.shape[-2:])
     return homogeneous[:, :2] / points[:, 2:].clamp(min=NEAR), points[:, 2:]
+
+
+def normals(depth: Float[Tensor, "b 1 h w"], K: Float[Tensor, "b 3 3"]) -> Float[Tensor, "b 3 h w"]:
+    """Unit surface normals in the camera's frame, facing the camera, by central differences; borders repeat their neighbours.
+
+    The cross product of the differences of back-projected points, their common factors removed: with a = (Z+ - Z-) / (Z+ + Z-)
+    along x and b along y it is (fx a, fy b, -(1 + (x - cx) a + (y - cy) b)): exact on planes and blind to the scale of depth.
+    """
+    height, width = depth.shape[-2:]
+    a = half_relative_difference(depth[..., 1:-1, 2:], depth[..., 1:-1, :-2])
+    b = half_relative_difference(depth[..., 2:, 1:-1], depth[..., :-2, 1:-1])
+    x, y = pixel_grid(height, width, device=depth.device, dtype=depth.dtype)[:, 1:-1, 1:-1]
+    fx, fy, cx, cy = (K[:, i, j, None, None, None] for i, j in ((0, 0), (1, 1), (0, 2), (1, 2)))
+    normal = F.normalize(torch.cat([fx * a, fy * b, -(1 + (x - cx) * a + (y - cy) * b)], 1), dim=1)
+    return F.pad(normal, (1, 1, 1, 1), mode="replicate")
+
+
+def half_relative_difference(after: Float[Tensor, "*s"], before: Float[Tensor, "*s"]) -> Float[Tensor, "*s"]:
+    """(after - before) / (after + before) of positive values."""
+    return (after - before) / (after + before).clamp(min=1e-6)
 
 
 def resize_intrinsics(K: Matrix, from_size: tuple[int, int], to_size: tuple[int, int]) -> Matrix:

@@ -15,18 +15,29 @@ def window_mean(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
     return (rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]) / 9
 
 
-def dissimilarity(x: Float[Tensor, "b c h w"], y: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-    """(1 - SSIM) / 2 in [0, 1], over 3x3 windows (Wang et al. 2004; as a training loss Godard et al. 2017)."""
-    mu_x, mu_y = window_mean(x), window_mean(y)
-    var_x, var_y = window_mean(x * x) - mu_x**2, window_mean(y * y) - mu_y**2
+def window_statistics(x: Float[Tensor, "b c h w"]) -> tuple[Float[Tensor, "b c h w"], Float[Tensor, "b c h w"]]:
+    """Mean and variance over the 3x3 windows."""
+    mean = window_mean(x)
+    return mean, window_mean(x * x) - mean**2
+
+
+def dissimilarity(x: Float[Tensor, "b c h w"], y: Float[Tensor, "b c h w"], y_statistics: tuple[Tensor, Tensor] | None = None) -> Float[Tensor, "b c h w"]:
+    """(1 - SSIM) / 2 in [0, 1], over 3x3 windows (Wang et al. 2004; as a training loss Godard et al. 2017).
+
+    `y_statistics`: window_statistics(y), where one image is compared with many.
+    """
+    mu_x, var_x = window_statistics(x)
+    mu_y, var_y = y_statistics or window_statistics(y)
     cov = window_mean(x * y) - mu_x * mu_y
     ssim = (2 * mu_x * mu_y + C1) * (2 * cov + C2) / ((mu_x**2 + mu_y**2 + C1) * (var_x + var_y + C2))
     return ((1 - ssim) / 2).clamp(0, 1)
 
 
-def photometric_error(x: Float[Tensor, "b c h w"], y: Float[Tensor, "b c h w"], alpha: float = 0.85) -> Float[Tensor, "b 1 h w"]:
+def photometric_error(
+    x: Float[Tensor, "b c h w"], y: Float[Tensor, "b c h w"], alpha: float = 0.85, y_statistics: tuple[Tensor, Tensor] | None = None
+) -> Float[Tensor, "b 1 h w"]:
     """alpha (1 - SSIM) / 2 + (1 - alpha) |x - y|, averaged over the channels (Godard et al. 2017, equation 2)."""
-    return (alpha * dissimilarity(x, y) + (1 - alpha) * (x - y).abs()).mean(1, keepdim=True)
+    return (alpha * dissimilarity(x, y, y_statistics) + (1 - alpha) * (x - y).abs()).mean(1, keepdim=True)
 
 
 def smoothness(disparity: Float[Tensor, "b 1 h w"], image: Float[Tensor, "b c h w"]) -> Float[Tensor, ""]:

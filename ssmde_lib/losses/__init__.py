@@ -1,0 +1,20 @@
+"""The losses, each a small function that returns a scalar: self-supervised, prior, forgetting, distillation."""
+
+from ssmde_lib.losses.distillation import distillation_loss
+from ssmde_lib.losses.forgetting import forgetting_factor
+from ssmde_lib.losses.prior import dynamic_pixels, edge_normal_loss, normal_loss, ranking_loss, ssi_loss
+from ssmde_lib.losses.self_supervised import SelfSupervised, SelfSupervisedWeights, self_supervised_loss, upsample
+
+__all__ = [
+    "SelfSupervised",
+    "SelfSupervisedWeights",
+    "distillation_loss",
+    "dynamic_pixels",
+    "edge_normal_loss",
+    "forgetting_factor",
+    "normal_loss",
+    "ranking_loss",
+    "self_supervised_loss",
+    "ssi_loss",
+    "upsample",
+]

@@ -1,0 +1,71 @@
+"""The multi-view mask filter: keep the teacher's depth where the neighbours confirm it, or the prior's order does."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from ssmde_lib.errors import UserError
+from ssmde_lib.motion import inverse
+from ssmde_lib.warp import reproject, sample
+
+CONFIDENT = 1.15  # ratio of relative depths from which their order is trusted
+REFERENCES = 256  # kept pixels that a rejected one is compared with
+AGREEMENT = 0.9  # share of the confident comparisons that must confirm a pixel
+
+
+def reprojection_error(
+    depth_tgt: Float[Tensor, "b 1 h w"], depth_src: Float[Tensor, "b 1 h w"], K: Float[Tensor, "b 3 3"], T_src_tgt: Float[Tensor, "b 4 4"]
+) -> tuple[Float[Tensor, "b 1 h w"], Bool[Tensor, "b 1 h w"]]:
+    """Forward-backward error |d' - d| / d and where it is valid: go to the source by the target's depth, come back by the source's.
+
+    (SRD-Depth, Liu et al. 2023.)
+    """
+    pixels, _, valid = reproject(depth_tgt, K, T_src_tgt)
+    there = sample(depth_src, pixels)
+    rays = torch.linalg.inv(K) @ torch.cat([pixels, torch.ones_like(there)], 1).flatten(2)  # b 3 hw
+    T_tgt_src = inverse(T_src_tgt)
+    back = T_tgt_src[:, 2:3, :3] @ (rays * there.flatten(2)) + T_tgt_src[:, 2:3, 3:]  # z, b 1 hw
+    return (back.view_as(depth_tgt) - depth_tgt).abs() / depth_tgt, valid
+
+
+def filter_mask(
+    errors: Sequence[Float[Tensor, "b 1 h w"]], valids: Sequence[Bool[Tensor, "b 1 h w"]], threshold: float | str = "mean"
+) -> Bool[Tensor, "b 1 h w"]:
+    """Keep a pixel whose smallest valid error over the views is below `threshold`: a relative error, or "mean", each image's own.
+
+    The smallest, because a pixel hidden in one neighbour is often seen in the other. Pixels that no neighbour sees are dropped.
+    """
+    error = torch.stack([e.masked_fill(~v, torch.inf) for e, v in zip(errors, valids, strict=True)]).amin(0)
+    if threshold != "mean":
+        if isinstance(threshold, str) or threshold <= 0:
+            raise UserError(f"filter threshold {threshold!r}: give a positive relative error, or 'mean' for the image's mean error.")
+        return error < threshold
+    seen = error.isfinite()
+    mean = error.where(seen, 0.0).sum((1, 2, 3), keepdim=True) / seen.sum((1, 2, 3), keepdim=True).clamp(min=1)
+    return error <= mean
+
+
+def extend_mask(
+    mask: Bool[Tensor, "b 1 h w"], depth: Float[Tensor, "b 1 h w"], relative_depth: Float[Tensor, "b 1 h w"]
+) -> Bool[Tensor, "b 1 h w"]:
+    """Also accept pixels whose order in depth relative to the kept pixels is the prior's: moving objects that break consistency.
+
+    Each rejected pixel is compared with up to REFERENCES kept ones, spread evenly over the prior's depths; it is accepted where
+    the prior is sure of at least one order and AGREEMENT of the sure ones hold for `depth`.
+    """
+    confirmed = [prior_confirms(m, d, r) for m, d, r in zip(mask.flatten(1), depth.flatten(1), relative_depth.flatten(1), strict=True)]
+    return mask | torch.stack(confirmed).view_as(mask)
+
+
+def prior_confirms(mask: Bool[Tensor, " n"], depth: Float[Tensor, " n"], relative_depth: Float[Tensor, " n"]) -> Bool[Tensor, " n"]:
+    """Whether each pixel of one image stands to the kept pixels as the prior says."""
+    kept = mask.nonzero()[:, 0]
+    kept = kept[relative_depth[kept].argsort()]
+    references = kept[torch.linspace(0, max(0, len(kept) - 1), min(REFERENCES, len(kept)), device=kept.device).round().long()]
+    farther = relative_depth[:, None] > CONFIDENT * relative_depth[references]  # n r
+    nearer = relative_depth[references] > CONFIDENT * relative_depth[:, None]
+    agrees = (farther & (depth[:, None] > depth[references])) | (nearer & (depth[:, None] < depth[references]))
+    sure = (farther | nearer).sum(1)
+    return (sure > 0) & (agrees.sum(1) >= AGREEMENT * sure)
