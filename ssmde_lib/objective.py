@@ -1,0 +1,196 @@
+"""What a stage minimises: self-supervision, the prior under its forgetting factor, and distillation, each a switch."""
+
+import copy
+import dataclasses
+import itertools
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from ssmde_lib.datasets.augment import augment
+from ssmde_lib.losses import (
+    SelfSupervisedWeights,
+    distillation_loss,
+    dynamic_pixels,
+    edge_normal_loss,
+    forgetting_factor,
+    normal_loss,
+    ranking_loss,
+    self_supervised_loss,
+    ssi_loss,
+    upsample,
+)
+from ssmde_lib.losses.self_supervised import SOURCES, look, minimum_error
+from ssmde_lib.multiview import extend_mask, filter_mask, reprojection_error
+from ssmde_lib.networks.depth_and_pose import DepthAndPose, Prediction
+from ssmde_lib.photometric import window_statistics
+
+
+@dataclasses.dataclass(frozen=True)
+class Losses:
+    """Weights and switches of every term; 0 switches a term off. Defaults: the base network, self-supervised only."""
+
+    # Self-supervision.
+    photometric: float = 1.0
+    geometry: float = 0.1
+    smoothness: float = 1e-3
+    automask: bool = True
+    self_discovered: bool = True
+    photometric_scales: int = 4  # how many of the decoder's scales see the photometric loss
+    # The single-image prior; published weights of SC-DepthV3: 0.1 each.
+    ranking: float = 0.0
+    normal: float = 0.0
+    edge_normal: float = 0.0
+    ssi: float = 0.0  # scale-and-shift-invariant term, an alternative
+    region: str = "all"  # where the prior counts: "all", "static" or "dynamic" pixels, as judged by the self-discovered weight
+    forgetting: str = "exponential"  # schedule of the prior's weight: "exponential", "linear", "constant" or "off"
+    rho: float = 0.97  # of the exponential schedule, per hundredth of the training
+    keep_dynamic: bool = False  # do not forget on pixels judged dynamic
+    # Distillation.
+    distillation: float = 0.0
+    distillation_kind: str = "silog"  # "silog", "log_l1" or "l1"
+    teacher: str = "labels"  # "labels" (a frozen teacher's, written by stage 07), "ema" or "snapshot" of the network itself
+    filter: str = "plain"  # mask filter of an online teacher: "none", "plain" or "extended"
+    decay: float = 0.99  # of the EMA teacher, a step
+    snapshot_every: int = 100  # steps between snapshots
+    # The neighbours' terms (shared/method.md section 5).
+    multi_resolution: float = 0.0
+    successive: float = 0.0
+
+    @property
+    def uses_prior(self) -> bool:
+        return bool(self.ranking or self.normal or self.edge_normal or self.ssi)
+
+
+class Objective:
+    """`objective(model, batch, progress, generator)` returns the named, weighted loss terms of a batch of triplets.
+
+    Holds the online teacher, if there is one; `after_step` moves it, `state_dict` keeps it for a resumed run.
+    """
+
+    def __init__(self, losses: Losses, model: DepthAndPose):
+        self.losses = losses
+        self.depth = model.depth_net.depth
+        online = losses.distillation and losses.teacher != "labels"
+        self.teacher = copy.deepcopy(model.depth_net).requires_grad_(False).eval() if online else None
+        self.weights = SelfSupervisedWeights(
+            losses.photometric, losses.geometry, losses.smoothness, automask=losses.automask, self_discovered=losses.self_discovered
+        )
+
+    def __call__(self, model: nn.Module, batch: dict, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
+        images = {name: batch[name].float() / 255 for name in ("tgt", *SOURCES)}
+        batch = augment(batch | images, generator)
+        images = {name: batch[name] for name in images}
+        seen = (batch["tgt_aug"], batch["prev_aug"], batch["next_aug"])
+        prediction = model(*seen, source_depths=bool(self.losses.geometry))
+        K, size = batch["K"], images["tgt"].shape[-2:]
+        full = upsample(prediction.disparities, size)
+        depths = [self.depth(d) for d in full[: self.losses.photometric_scales]]
+        base = self_supervised_loss(
+            images, prediction.disparities[: len(depths)], depths, prediction.source_depths, K, prediction.T, self.weights
+        )
+        terms = dict(base.terms)
+        if self.losses.uses_prior:
+            terms |= self.prior_terms(depths[0], batch, base.weight, progress, generator)
+        if self.losses.distillation:
+            teacher_depth, mask = self.taught(images, batch, K, prediction)
+            term = distillation_loss(depths[0], teacher_depth, mask, self.losses.distillation_kind)
+            terms["distillation"] = self.losses.distillation * term
+        if self.losses.successive:
+            terms["successive"] = self.losses.successive * successive_loss(full)
+        if self.losses.multi_resolution:
+            terms |= self.multi_resolution_terms(model, seen, depths[0], images, K, prediction)
+        return terms
+
+    def prior_terms(self, depth: Tensor, batch: dict, reliability: Tensor | None, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
+        """The prior's losses under the forgetting factor and the region switch."""
+        losses, relative_depth = self.losses, batch["relative_depth"]
+        weight = prior_weight(losses, reliability, progress)
+        calls = {
+            "ranking": lambda: ranking_loss(depth, relative_depth, generator, reliability, weight),
+            "normal": lambda: normal_loss(depth, relative_depth, batch["K"], weight),
+            "edge_normal": lambda: edge_normal_loss(depth, relative_depth, batch["tgt"], batch["K"], generator, weight),
+            "ssi": lambda: ssi_loss(depth, relative_depth, weight),
+        }
+        factor = 1.0 if weight is not None else forgetting_factor(progress, losses.forgetting, losses.rho)
+        return {name: getattr(losses, name) * factor * call() for name, call in calls.items() if getattr(losses, name)}
+
+    @torch.no_grad()
+    def taught(self, images: dict, batch: dict, K: Tensor, prediction: Prediction) -> tuple[Float[Tensor, "b 1 h w"], Bool[Tensor, "b 1 h w"]]:
+        """Teacher depth and mask: read from the labels, or made here by the online teacher from undistorted images."""
+        if self.teacher is None:
+            return batch["teacher_depth"], batch["teacher_mask"]
+        self.teacher.to(K.device)
+        depth, *sources = self.depth(self.teacher(torch.cat([images["tgt"], *(images[s] for s in SOURCES)]))[0]).chunk(3)
+        if self.losses.filter == "none":
+            return depth, torch.ones_like(depth, dtype=torch.bool)
+        views = [reprojection_error(depth, source, K, prediction.T[s].detach()) for s, source in zip(SOURCES, sources, strict=True)]
+        mask = filter_mask(*zip(*views, strict=True))
+        return depth, extend_mask(mask, depth, batch["relative_depth"]) if self.losses.filter == "extended" else mask
+
+    def multi_resolution_terms(self, model: nn.Module, seen: tuple, depth: Tensor, images: dict, K: Tensor, prediction: Prediction) -> dict[str, Tensor]:
+        """Predict at half resolution too; per pixel the prediction with the smaller photometric error teaches the other.
+
+        (Lee, Im, Yoon 2023.) The half-resolution prediction has a photometric loss of its own.
+        """
+        half = [F.interpolate(image, scale_factor=0.5, mode="area") for image in seen]
+        coarse = self.depth(upsample(model(*half, source_depths=False).disparities[:1], depth.shape[-2:])[0])
+        statistics = window_statistics(images["tgt"])
+        errors = []
+        for candidate in (depth, coarse):
+            views = [look(images["tgt"], statistics, candidate, images[s], None, K, prediction.T[s], 0.85) for s in SOURCES]
+            errors.append(minimum_error(views, None, False)[0])
+        finer_wins = errors[0] <= errors[1]
+        log_fine, log_coarse = depth.log(), coarse.log()
+        shift = (log_fine - log_coarse).detach().flatten(1).median(1).values[:, None, None, None]
+        log_coarse = log_coarse + shift
+        difference = torch.where(finer_wins, log_coarse - log_fine.detach(), log_fine - log_coarse.detach()).abs()
+        return {
+            "photometric_half": self.losses.photometric * errors[1].mean(),
+            "multi_resolution": self.losses.multi_resolution * difference.mean(),
+        }
+
+    @torch.no_grad()
+    def after_step(self, model: DepthAndPose, step: int) -> None:
+        """Let an online teacher follow the network."""
+        if self.teacher is None:
+            return
+        if self.losses.teacher == "snapshot":
+            if (step + 1) % self.losses.snapshot_every == 0:
+                self.teacher.load_state_dict(model.depth_net.state_dict())
+            return
+        self.teacher.to(next(model.parameters()).device)
+        decay = min(self.losses.decay, (1 + step) / (10 + step))  # follow fast at first, when the network is worth nothing
+        for mine, its in zip(self.teacher.state_dict().values(), model.depth_net.state_dict().values(), strict=True):
+            if mine.is_floating_point():
+                mine.lerp_(its, 1 - decay)
+            else:
+                mine.copy_(its)
+
+    def state_dict(self) -> dict:
+        return {} if self.teacher is None else self.teacher.state_dict()
+
+    def load_state_dict(self, state: dict) -> None:
+        if self.teacher is not None:
+            self.teacher.load_state_dict(state)
+
+
+def prior_weight(losses: Losses, reliability: Float[Tensor, "b 1 h w"] | None, progress: float) -> Float[Tensor, "b 1 h w"] | None:
+    """Weight of the prior at each pixel: forgetting factor and region; None where every pixel has the same."""
+    if losses.region == "all" and not losses.keep_dynamic or reliability is None:
+        return None
+    factor = forgetting_factor(progress, losses.forgetting, losses.rho)
+    dynamic = dynamic_pixels(reliability).float()
+    static_weight, dynamic_weight = factor, 1.0 if losses.keep_dynamic else factor
+    if losses.region == "dynamic":
+        static_weight = 0.0
+    elif losses.region == "static":
+        dynamic_weight = 0.0
+    return static_weight * (1 - dynamic) + dynamic_weight * dynamic
+
+
+def successive_loss(disparities: list[Float[Tensor, "b 1 h w"]]) -> Float[Tensor, ""]:
+    """Each coarser disparity follows the next finer one, which gives it no gradient back (Xiang et al. 2024)."""
+    return sum((coarse - fine.detach()).abs().mean() for fine, coarse in itertools.pairwise(disparities))

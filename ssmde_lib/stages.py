@@ -1,0 +1,184 @@
+"""The stages of SS-MDE as functions: what each reads and writes. Notebooks, the ablation and the CLI all call these."""
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from jaxtyping import Float
+from torch import Tensor
+from tqdm import tqdm
+
+from ssmde_lib.datasets.clip import Clip, Triplets, find_clips, read_pseudo_clip
+from ssmde_lib.motion import inverse, rigid
+from ssmde_lib.multiview import extend_mask, filter_mask, reprojection_error
+from ssmde_lib.networks import checkpoint
+from ssmde_lib.networks.depth_and_pose import DepthAndPose
+from ssmde_lib.networks.depth_net import DepthNet
+from ssmde_lib.networks.pose_net import PoseNet
+from ssmde_lib.objective import Losses, Objective
+from ssmde_lib.training import Schedule, finish, train
+
+
+@dataclasses.dataclass(frozen=True)
+class Architecture:
+    """Sizes of the two networks; the published ones are width 64."""
+
+    layers: int = 18
+    width: int = 24
+    scales: int = 4
+    skips: str = "unet"
+    pose_width: int = 32
+    min_depth: float = 0.1
+    max_depth: float = 100.0
+
+    def build(self, seed: int) -> DepthAndPose:
+        """Freshly initialised networks, a function of the seed; the global random state is left alone."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            depth_net = DepthNet(self.layers, self.width, self.scales, self.skips, self.min_depth, self.max_depth)
+            return DepthAndPose(depth_net, PoseNet(self.pose_width))
+
+
+def train_network(
+    folder: Path,
+    data: Path,
+    architecture: Architecture,
+    losses: Losses,
+    schedule: Schedule,
+    *,
+    seed: int,
+    step: int = 1,
+    pseudo: Path | None = None,
+    labels: Path | None = None,
+    start: Path | None = None,
+    validate: Callable[[DepthNet], dict] | None = None,
+    validate_every: int = 0,
+) -> list[dict]:
+    """Train depth and pose on the train split of `data` and write depth.safetensors, pose.safetensors and train.jsonl to `folder`.
+
+    `pseudo` is the folder of the prior's maps, `labels` that of the filtered teacher depth; `start` a stage folder whose
+    networks the training starts from. Returns the log. An interrupted call goes on where it stopped.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    triplets = Triplets(find_clips(data, "train"), step, pseudo, labels)
+    model = architecture.build(seed)
+    if start:
+        model.depth_net.load_state_dict(checkpoint.load(start / "depth.safetensors").state_dict())
+        model.pose_net.load_state_dict(checkpoint.load(start / "pose.safetensors").state_dict())
+    objective = Objective(losses, model)
+    log = train(
+        model,
+        objective,
+        triplets,
+        schedule,
+        seed=seed,
+        folder=folder,
+        validate=(lambda trained: validate(trained.depth_net.eval())) if validate else None,
+        validate_every=validate_every,
+    )
+    record = {
+        "seed": seed,
+        "data": data.as_posix(),
+        "triplets": len(triplets),
+        "losses": dataclasses.asdict(losses),
+        "schedule": dataclasses.asdict(schedule),
+        "final": log[-1],
+    }
+    model.eval()
+    if Accelerator().is_main_process:
+        checkpoint.save(model.depth_net, folder / "depth.safetensors", record)
+        checkpoint.save(model.pose_net, folder / "pose.safetensors", record)
+        finish(folder)
+    return log
+
+
+@torch.inference_mode()
+def predict_clip(depth_net: DepthNet, clip: Clip, batch: int = 16) -> Float[Tensor, "n 1 h w"]:
+    """Depth of every frame of a clip, on the network's device."""
+    device = next(depth_net.parameters()).device
+    depths = []
+    for first in range(0, len(clip), batch):
+        images = np.stack([clip.image(i) for i in range(first, min(first + batch, len(clip)))])
+        images = torch.from_numpy(images).to(device).permute(0, 3, 1, 2) / 255
+        depths.append(depth_net.depth(depth_net(images)[0]))
+    return torch.cat(depths)
+
+
+@torch.inference_mode()
+def predict_motion(pose_net: PoseNet, clip: Clip, step: int, batch: int = 16) -> Float[Tensor, "n 4 4"]:
+    """T_next_tgt from every frame i to frame i + step, i = 0 … len(clip) - step - 1."""
+    device = next(pose_net.parameters()).device
+    images = torch.from_numpy(np.stack([clip.image(i) for i in range(len(clip))])).to(device).permute(0, 3, 1, 2)
+    pairs = [(images[i : i + batch], images[i + step : i + step + batch]) for i in range(0, len(clip) - step, batch)]
+    return rigid(torch.cat([pose_net(tgt[: len(nxt)] / 255, nxt / 255) for tgt, nxt in pairs]))
+
+
+@dataclasses.dataclass(frozen=True)
+class Filter:
+    """The multi-view mask filter. `kind`: "none", "plain" (forward-backward consistency) or "extended" (or the prior's order agrees);
+    `threshold`: relative error, or 0 for the image's mean error (SRD-Depth)."""
+
+    kind: str = "extended"
+    threshold: float = 0.0
+
+
+@torch.inference_mode()
+def filter_clip(depth_net: DepthNet, pose_net: PoseNet, clip: Clip, config: Filter, step: int, pseudo: Tensor | None) -> Iterator[tuple]:
+    """(i, depth 1 1 h w, mask 1 1 h w, error 1 1 h w) of each frame that has both neighbours."""
+    depth = predict_clip(depth_net, clip)
+    T_next_tgt = predict_motion(pose_net, clip, step)
+    K = torch.from_numpy(clip.K).to(depth)[None]
+    for i in range(step, len(clip) - step):
+        views = [(depth[[i + step]], T_next_tgt[[i]]), (depth[[i - step]], inverse(T_next_tgt[[i - step]]))]
+        errors, valids = zip(*(reprojection_error(depth[[i]], source, K, T) for source, T in views), strict=True)
+        mask = filter_mask(errors, valids, config.threshold or "mean")
+        if config.kind == "none":
+            mask = torch.ones_like(mask)
+        elif config.kind == "extended":
+            mask = extend_mask(mask, depth[[i]], pseudo[i][None, None].to(depth))
+        yield i, depth[[i]], mask, torch.stack(errors).mean(0)
+
+
+def write_labels(folder: Path, data: Path, teacher: Path, config: Filter, *, step: int = 1, pseudo: Path | None = None, split: str = "train") -> dict:
+    """Write the teacher's depth and the filter's mask of a split to `folder`; return coverage, and precision where truth is known.
+
+    Precision: of the kept pixels, the share whose depth is within 25 % of the truth after the image's median scaling; `all` is
+    the same share without the filter.
+    """
+    device = Accelerator().device
+    depth_net, pose_net = (checkpoint.load(teacher / name, device) for name in ("depth.safetensors", "pose.safetensors"))
+    kept = {region: np.zeros(4) for region in ("all", "static", "dynamic")}  # pixels, kept, right, kept and right
+    for clip in tqdm(find_clips(data, split), desc="filter", mininterval=5, ncols=90):
+        maps = read_pseudo_clip(clip, pseudo) if pseudo else None
+        out = folder / clip.path.parent.name / clip.name
+        out.mkdir(parents=True, exist_ok=True)
+        for i, depth, mask, _ in filter_clip(depth_net, pose_net, clip, config, step, maps):
+            depth, mask = depth[0, 0].cpu().numpy(), mask[0, 0].cpu().numpy()
+            np.savez(out / f"{clip.stem(i)}.npz", depth=depth.astype(np.float16), mask=mask)
+            count_right(kept, clip, i, depth, mask)
+    coverage = {
+        region: {"coverage": k / n, "precision": kr / max(k, 1), "precision_unfiltered": r / n}
+        for region, (n, k, r, kr) in kept.items()
+        if n
+    }
+    (folder / "coverage.json").write_text(json.dumps({"filter": dataclasses.asdict(config), **coverage}, indent=1))
+    return coverage
+
+
+def count_right(kept: dict, clip: Clip, i: int, depth: np.ndarray, mask: np.ndarray) -> None:
+    """Add frame i to the counts of write_labels."""
+    truth, movers = clip.depth(i), clip.movers(i)
+    if truth is None:
+        return
+    known = truth > 0
+    if not known.any():
+        return
+    scaled = depth * np.median(truth[known] / depth[known])
+    right = np.maximum(scaled / np.maximum(truth, 1e-6), truth / scaled) < 1.25
+    dynamic = movers > 0 if movers is not None else np.zeros_like(known)
+    for region, where in (("all", known), ("static", known & ~dynamic), ("dynamic", known & dynamic)):
+        kept[region] += [where.sum(), (where & mask).sum(), (where & right).sum(), (where & mask & right).sum()]
