@@ -16,7 +16,7 @@ ALIGNMENTS = ("none", "median", "least_squares", "least_squares_inverse")
 Array = np.ndarray
 
 
-def select(pred: Array, gt: Array, mask: Bool[Array, "*s"] | None) -> tuple[Float[Array, "n"], Float[Array, "n"]]:
+def select(pred: Array, gt: Array, mask: Bool[Array, "*s"] | None) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
     """The masked pixels of both maps as float64 vectors; no pixel at all is a UserError."""
     mask = np.ones(gt.shape, bool) if mask is None else mask
     if not mask.any():
@@ -80,7 +80,7 @@ def fit_alignment(
     return Alignment(*scale_and_shift(1 / pred, 1 / gt) if inverse else scale_and_shift(pred, gt), inverse)
 
 
-def scale_and_shift(x: Float[Array, "n"], y: Float[Array, "n"]) -> tuple[float, float]:
+def scale_and_shift(x: Float[Array, " n"], y: Float[Array, " n"]) -> tuple[float, float]:
     """Least-squares (scale, shift) of scale x + shift = y; scale 0 where x is constant."""
     centred = x - x.mean()
     variance = np.mean(centred**2)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -132,6 +133,6 @@ def depth_bins(pred: np.ndarray, gt: np.ndarray, bounds: tuple[float, ...]) -> d
     bins = np.digitize(gt, bounds)
     return {
         f"{near:g}-{far:g} m": float(relative[bins == k].mean())
-        for k, (near, far) in enumerate(zip(bounds, bounds[1:], strict=False), start=1)
+        for k, (near, far) in enumerate(pairwise(bounds), start=1)
         if (bins == k).any()
     }
