@@ -1,0 +1,186 @@
+"""The repository's own contract: packages, floors, links, device factories, profiles."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "workflow"))
+import lock
+
+MODULES = sorted((ROOT / "ssmde_lib").rglob("*.py"))
+FLOORS = [
+    {"errors"},
+    {"camera", "motion", "metrics"},
+    {"warp", "photometric", "networks"},
+    {"world", "datasets", "prior", "losses", "multiview"},
+    {"objective", "training", "stages", "evaluation", "inference"},
+    {"figures", "widgets", "exercises", "notebook", "site", "cli"},
+]
+SAME_FLOOR = {
+    ("prior", "world"),
+    ("prior", "datasets"),
+    ("world", "datasets"),
+}  # on the floor of data; others: floors 4 and 5
+IMPORTED_AS = {"cv2": "opencv-python", "yaml": "pyyaml"}
+CONDA_NAMES = {"pytorch": "torch"}
+
+
+def imports(path: Path) -> set[str]:
+    """Every module that a file imports, inside functions too."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            package = path.relative_to(ROOT).parts[: -node.level] if node.level else ()
+            base = ".".join([*package, *([node.module] if node.module else [])])
+            found |= {f"{base}.{alias.name}" for alias in node.names}
+    return found
+
+
+def floor_of(part: str) -> int:
+    floors = [number for number, parts in enumerate(FLOORS) if part in parts]
+    assert floors, f"on which floor lives {part}?"
+    return floors[0]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_imports_go_downwards(path):
+    own = path.relative_to(ROOT / "ssmde_lib").parts[0].removesuffix(".py")
+    if own == "__init__":
+        assert not {name for name in imports(path) if name.startswith("ssmde_lib")}
+        return
+    for name in imports(path):
+        if not name.startswith("ssmde_lib."):
+            continue
+        other = name.split(".")[1]
+        same = other == own or (own, other) in SAME_FLOOR or floor_of(own) in (1, 2, 4, 5)
+        assert floor_of(other) < floor_of(own) or (same and floor_of(other) == floor_of(own)), f"{own} imports {name}"
+
+
+def test_every_import_is_a_declared_package():
+    declared = {canonicalize_name(requirement.name) for requirement in lock.direct_requirements()}
+    used = {name.split(".")[0] for path in [*MODULES, *(ROOT / "data_scripts").rglob("*.py")] for name in imports(path)}
+    used -= {"ssmde_lib", "data_scripts", *sys.stdlib_module_names}
+    assert {canonicalize_name(IMPORTED_AS.get(name, name)) for name in used} <= declared
+
+
+def test_lock_pins_all_that_is_asked_for():
+    pins = lock.read_lock()
+    assert set(lock.closure(lock.direct_requirements())) == set(pins), "run: python workflow/lock.py"
+    assert pins["torch"] == "2.13.0"
+
+
+def test_conda_environment_is_the_lock():
+    entries = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    pip = dict(line.split("==") for line in entries.pop()["pip"])
+    conda = dict(line.split("=") for line in entries if "=" in line)
+    assert conda.pop("python") == "3.11"
+    conda = {CONDA_NAMES.get(name, name): version for name, version in conda.items()}
+    asked = {requirement.name for requirement in lock.direct_requirements()} - {"controlnet_aux"}
+    assert set(conda) | set(pip) == asked
+    assert not set(conda) & set(pip)
+    pins = lock.read_lock()
+    assert pip == {name: pins[name] for name in pip}
+    assert all(f"{pins[name]}.".startswith(f"{version}.") for name, version in conda.items())
+
+
+def test_conda_environment_says_which_notebooks_need_a_package():
+    runtime = {
+        re.match(r"[\w-]+", line)[0]
+        for line in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    }
+    for line in (ROOT / "environment.yml").read_text().splitlines():
+        package = re.match(r"\s+- ([\w-]+)=", line)
+        if package and CONDA_NAMES.get(package[1], package[1]) in runtime:
+            assert "#" in line, f"environment.yml: what is {package[1]} for?"
+
+
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda path: path.name
+)
+def test_relative_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#\s]+)", page.read_text()):
+        if not re.match(r"https?:|mailto:", target):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+FACTORIES = {
+    "zeros",
+    "ones",
+    "full",
+    "empty",
+    "arange",
+    "linspace",
+    "eye",
+    "rand",
+    "randn",
+    "randint",
+    "randperm",
+    "tensor",
+}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_tensor_factories_name_their_device(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call) and re.fullmatch(rf"torch\.({'|'.join(FACTORIES)})", ast.unparse(node.func)):
+            assert "device" in {keyword.arg for keyword in node.keywords}, (
+                f"{path.name}:{node.lineno}: {ast.unparse(node)}"
+            )
+        assert not (isinstance(node, ast.Attribute) and node.attr == "cuda" and ast.unparse(node.value) != "torch"), (
+            path
+        )
+
+
+def test_importing_the_library_has_no_side_effects():
+    """No threads, seeds, backends, warning filters or files: importing every module leaves all of them as they were."""
+    modules = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in MODULES if path.name != "__init__.py"]
+    program = f"""
+import importlib, random, warnings
+import numpy, torch, matplotlib, cv2, accelerate, jaxtyping, IPython
+def state():
+    return (torch.get_num_threads(), torch.initial_seed(), torch.get_default_dtype(), torch.backends.cudnn.benchmark,
+            torch.backends.cudnn.deterministic, random.getstate(), numpy.random.get_state()[1].tolist(), cv2.getNumThreads(),
+            dict.__getitem__(matplotlib.rcParams, "backend"), torch.is_grad_enabled())
+before = state()
+for name in {modules!r}:
+    importlib.import_module(name)
+assert state() == before
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_profiles_name_only_what_notebooks_declare():
+    from ssmde_lib.notebook import load_yaml, pipeline, profile_parameters, read_parameters
+
+    notebooks = {path.stem: read_parameters(path) for path in (ROOT / "notebooks").glob("*.ipynb")}
+    anywhere = {name for declared in notebooks.values() for name in declared}
+    for path in sorted((ROOT / "configs").glob("*.yaml")):
+        sections = load_yaml(path)
+        assert set(sections) - {"common"} <= set(pipeline(ROOT)) | set(notebooks), path
+        assert not notebooks or set(sections.get("common") or {}) <= anywhere, path
+        for name in notebooks:
+            profile_parameters(ROOT, path.stem, name)
+
+
+def test_notebooks_are_output_free_and_the_tree_is_clean_of_data():
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    assert not [name for name in listed if name.endswith((".pkl", ".pth", ".pt", ".ckpt"))]
+    assert not [name for name in listed if name.startswith("runs/")]
+
+
+def test_ruff_is_content():
+    done = subprocess.run(
+        [sys.executable, "-m", "ruff", "check", "."], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
