@@ -1,4 +1,5 @@
 """Films the worlds: frames in memory (`render_clip`) and data sets on disk in the one layout of docs/design.md (`write_world`)."""
+import inspect
 import json
 import os
 from collections.abc import Iterator
@@ -9,46 +10,65 @@ import cv2
 import numpy as np
 
 from ..errors import UserError
-from .engine import Frame, render
+from .difficulties import DIFFICULTIES
+from .engine import Frame
 from .objects import FPS
+from .room import room
+from .sensor import Sensor, film
 from .street import street
 
-WORLDS = {"street": street}
+WORLDS = {"street": street, "room": room}
 SPLITS = ("train", "val", "test")
 DEPTH_UNITS = 256  # per metre in depth/NNNNNN.png
 OUTPUTS = ("depth", "movers", "instance", "normal", "flow")
 
 
-def render_clip(world: str = "street", seed=0, frames: int = 50, height: int = 64, width: int = 192, **options) -> Iterator[Frame]:
-    """Frames of one clip, deterministic by `seed` (an integer or a sequence of integers); `options` go to the world's builder.
+def render_clip(world: str = "street", seed=0, frames: int = 50, height: int = 64, width: int = 192, difficulty: str | None = None,
+                **options) -> Iterator[Frame]:
+    """Frames of one clip, deterministic by `seed` (an integer or a sequence of integers).
 
-    Raises UserError for an unknown world and for sizes that are not positive.
+    `difficulty` is a name in DIFFICULTIES, which brings its own world and options. Other `options`: `noise`, `exposure`, `motion_blur` of
+    `sensor.Sensor`, and those of the world's builder, `street.street` or `room.room` (movers, camera motion).
+    Raises UserError for an unknown world, difficulty or option, and for sizes that are not positive.
     """
-    if world not in WORLDS:
-        raise UserError(f"world: {world!r} is unknown; choose one of {', '.join(WORLDS)}")
+    if difficulty is not None:
+        world, options = _known("difficulty", difficulty, DIFFICULTIES).world, DIFFICULTIES[difficulty].options | options
+    builder = _known("world", world, WORLDS)
     if min(frames, height, width) < 1:
         raise UserError(f"frames, height and width must be at least 1, got {frames}, {height}, {width}")
-    take = WORLDS[world](np.random.default_rng(seed), frames, height, width, **options)
-    return (render(take.scene, take.K, take.camera(t), height, width, t, take.camera(t + 1)) for t in range(frames))
+    sensor = Sensor(**{k: options.pop(k) for k in list(options) if k in Sensor.__dataclass_fields__})
+    for option in options:
+        _known("option", option, [*inspect.signature(builder).parameters][4:])
+    seed = np.atleast_1d(seed)
+    take = builder(np.random.default_rng(seed), frames, height, width, **options)
+    return (film(take, sensor, height, width, t, seed) for t in range(frames))
+
+
+def _known(kind: str, name: str, choices):
+    """choices[name], or a UserError that lists them."""
+    if name not in choices:
+        raise UserError(f"{kind} {name!r} is unknown; choose among {', '.join(choices)}")
+    return choices[name] if isinstance(choices, dict) else name
 
 
 def write_world(root, world: str = "street", split_clips=None, frames: int = 50, height: int = 64, width: int = 192, seed: int = 0,
-                outputs=("depth", "movers"), workers: int = 2) -> list[Path]:
+                outputs=("depth", "movers"), workers: int = 2, **options) -> list[Path]:
     """Writes `split_clips` = {"train": 10, "val": 2, "test": 4} clips below `root`; returns their folders.
 
-    Clip n of a split is seeded by (seed, split, n): splits share no scene, whatever their sizes. A clip is written to a hidden folder and
-    renamed when whole, so that a second call continues where the first was interrupted, and finds nothing to do when it was not.
+    Clip n of a split is seeded by (seed, split, n): splits share no scene, whatever their sizes. A clip is written aside and moved into
+    place when whole, so that a second call continues where the first was interrupted. `options` are those of `render_clip`; of the
+    `outputs`, normal, flow and instance are large and left out unless asked for.
     Raises UserError when a finished clip there was made with other settings.
     """
     split_clips = {"train": 10, "val": 2, "test": 4} if split_clips is None else split_clips
-    for kind, given, known in (("split", split_clips, SPLITS), ("output", outputs, OUTPUTS)):
-        if unknown := set(given) - set(known):
-            raise UserError(f"{kind} {min(unknown)!r} is unknown; choose among {', '.join(known)}")
+    for kind, names, choices in (("split", split_clips, SPLITS), ("output", outputs, OUTPUTS)):
+        for name in names:
+            _known(kind, name, choices)
     jobs = []
     for split, clips in split_clips.items():
         for n in range(clips):
             record = {"source": f"ssmde_lib.world {world}", "licence": "MIT", "fps": FPS, "size": [width, height], "frames": frames,
-                      "depth_png_units_per_metre": DEPTH_UNITS, "seed": [seed, SPLITS.index(split), n], "outputs": sorted(outputs)}
+                      "depth_png_units_per_metre": DEPTH_UNITS, "seed": [seed, SPLITS.index(split), n], "outputs": sorted(outputs), "options": options}
             jobs.append((Path(root) / split / f"{world}_{n:03d}", world, record))
     todo = [job for job in jobs if not _finished(*job)]
     if workers > 1 and len(todo) > 1:
@@ -70,12 +90,12 @@ def _finished(folder: Path, world: str, record: dict) -> bool:
 
 
 def _write_clip(folder: Path, world: str, record: dict) -> None:
-    partial = folder.with_name(f".{folder.name}.partial")
+    partial = folder.parents[1] / ".partial" / folder.parent.name / folder.name
     width, height = record["size"]
     for sub in ("", *record["outputs"]):
         (partial / sub).mkdir(parents=True, exist_ok=True)
     poses = []
-    for n, frame in enumerate(render_clip(world, record["seed"], record["frames"], height, width)):
+    for n, frame in enumerate(render_clip(world, record["seed"], record["frames"], height, width, **record["options"])):
         _write_png(partial / f"{n:06d}.png", frame.rgb[..., ::-1])
         for output in record["outputs"]:
             _WRITERS[output](partial / output / f"{n:06d}", frame)
@@ -83,6 +103,7 @@ def _write_clip(folder: Path, world: str, record: dict) -> None:
     np.savetxt(partial / "cam.txt", frame.K, "%.9g")
     np.savetxt(partial / "poses_cam_to_world.txt", poses, "%.9g")
     (partial / "clip.json").write_text(json.dumps(record, indent=1))
+    folder.parent.mkdir(parents=True, exist_ok=True)
     os.replace(partial, folder)
 
 

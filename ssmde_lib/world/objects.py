@@ -145,7 +145,13 @@ def sign(rng):
         face = [box(0, 0.35 - s - tall, -0.05 - d, 0.9 - 2.2 * s, 0.78 - 1.9 * s, 0.03, m, (0, 1)) for s, d, m in ((0, 0, red), (0.1, 0.02, white))]
     else:
         face = [box(0, -tall + 0.35, -0.05, 0.7, 0.7, 0.03, Material((0.85, 0.9, 1), (0.85, 0.9, 1), (0.05, 0.2, 0.6), gap=(0.75, 0.3), noise=0.05))]
-    return [rod(0, 0, 0, 0.04, tall + 0.2, METAL), *face, Shadow((0.3,) * 3, place())]
+    back = [replace(part, pose=place(z=0.02) @ part.pose, material=METAL) for part in face[:1]]
+    return [rod(0, 0, 0, 0.04, tall + 0.2, METAL), *face, *back, Shadow((0.3,) * 3, place())]
+
+
+def post(rng):
+    """A thin pole, higher than a man."""
+    return [rod(0, 0, 0, 0.04, rng.uniform(2.2, 3.2), Material(pick(rng, [(0.9, 0.9, 0.88), (0.15, 0.15, 0.16), (0.8, 0.65, 0.1)])))]
 
 
 WALLS = [(0.72, 0.64, 0.52), (0.62, 0.36, 0.27), (0.82, 0.78, 0.70), (0.55, 0.55, 0.56), (0.80, 0.66, 0.45), (0.66, 0.50, 0.45), (0.60, 0.68, 0.70)]

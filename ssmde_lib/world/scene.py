@@ -128,13 +128,29 @@ class Scene:
         """Numbers of the primitives whose material has a `paint` of its own."""
         return [i for i, p in enumerate(self.primitives) if p.material.paint is not None]
 
+    @cached_property
+    def _still(self) -> dict[str, tuple[np.ndarray, list[int]]]:
+        """The poses that never change, and the numbers of the things that move."""
+        return {of: (np.array([np.eye(4) if callable(p.pose) else p.pose for p in items], np.float64).reshape(-1, 4, 4),
+                     [i for i, p in enumerate(items) if callable(p.pose)])
+                for of, items in (("primitives", self.primitives), ("shadows", self.shadows))}
+
     def poses(self, time: float, of: str = "primitives") -> np.ndarray:
         """`T_world_object` of all primitives (or shadows) at a time in frames: n 4 4, float64."""
-        return _poses(getattr(self, of), time)
+        still, moving = self._still[of]
+        poses, items = still.copy(), getattr(self, of)
+        for i in moving:
+            poses[i] = items[i].pose(time)
+        return poses
 
 
-def _poses(items, time: float) -> np.ndarray:
-    return np.array([p.pose(time) if callable(p.pose) else p.pose for p in items], np.float64).reshape(-1, 4, 4)
+@dataclass(frozen=True)
+class Take:
+    """A scene ready to be filmed: what is there, the intrinsics for the size asked for, and the camera's pose at a time."""
+
+    scene: Scene
+    K: np.ndarray
+    camera: Callable[[float], np.ndarray]
 
 
 def place(x: float = 0.0, y: float = 0.0, z: float = 0.0, yaw: float = 0.0, pitch: float = 0.0, roll: float = 0.0) -> np.ndarray:

@@ -1,23 +1,13 @@
 """The world `street`: a car drives through a town (KITTI-like), among parked cars, walkers, oncoming cars and a car ahead."""
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from . import objects, texture
 from .objects import at
-from .scene import Light, Material, Primitive, Scene, Sky, place
+from .scene import Light, Material, Primitive, Scene, Sky, Take, place
 
 LANE, MARGIN = 3.3, 105.0  # width of a lane; how far ahead of the last camera the street is built, metres
-
-
-@dataclass(frozen=True)
-class Take:
-    """A scene ready to be filmed: what is there, the intrinsics for the size asked for, and the camera's pose at a time."""
-
-    scene: Scene
-    K: np.ndarray
-    camera: Callable[[float], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -38,20 +28,22 @@ class Bend:
 
 
 def street(rng, frames: int, height: int, width: int, lead: bool | None = None, oncoming: int | None = None, walkers: int | None = None,
-           motion: str = "drive") -> Take:
+           motion: str = "drive", poles: bool = False) -> Take:
     """Builds one street; the defaults choose the movers at random, `motion` is drive, static or rotate.
 
-    `lead`: a car ahead at about the camera's own speed; `oncoming`, `walkers`: how many.
+    `lead`: a car ahead at about the camera's own speed; `oncoming`, `walkers`: how many; `poles`: thin posts along both kerbs.
     """
     bend = Bend(rng.choice([-1, 1]) * rng.uniform(1 / 2000, 1 / 160))
     focal = width * rng.uniform(0.55, 0.66)
     K = np.array([[focal, 0, (width - 1) / 2 + width * rng.uniform(-0.01, 0.01)],
                   [0, focal, (height - 1) / 2 + height * rng.uniform(-0.04, 0.04)], [0, 0, 1]])
     camera, station = _drive(rng, bend, motion)
+    if lead is None:
+        lead = motion == "drive" and rng.random() < 0.75  # beside a parked camera it would not move
     parking, pavement = rng.choice([0.0, 2.2, 2.2]), rng.uniform(2.2, 4.0)
     kerb = LANE + parking + 0.3
     end = station(frames) + MARGIN
-    items, count = _static(rng, bend, kerb, parking, pavement, end)
+    items, count = _static(rng, bend, kerb, parking, pavement, end, poles)
     items += _movers(rng, bend, station, camera, kerb, frames, count, lead, oncoming, walkers)
     ground = Primitive("box", (400, 0.5, 400), place(y=0.5), Material(paint=_road(rng, bend, kerb, pavement), noise=0.25, noise_scale=1.3))
     lights, ambient, sky = _weather(rng)
@@ -113,7 +105,7 @@ def _road(rng, bend, kerb, pavement):
     return paint
 
 
-def _static(rng, bend, kerb, parking, pavement, end):
+def _static(rng, bend, kerb, parking, pavement, end, poles):
     """Everything that stands still along both sides, and the number of instances used."""
     items, count = [], 0
 
@@ -150,6 +142,8 @@ def _static(rng, bend, kerb, parking, pavement, end):
             if rng.random() < 0.6:
                 add(objects.car(rng), s, side * (LANE + parking / 2 + 0.3), 0 if side > 0 else np.pi)
             s += rng.uniform(5.2, 7)
+        for s in np.arange(2.0, end - 25, 4) if poles else ():
+            add(objects.post(rng), s, side * (kerb - parking + 0.1))
     for x in np.arange(-48, 48, 12):  # what closes the view
         add(objects.building(rng, 12), end + rng.uniform(0, 6), x)
     return items, count
@@ -171,7 +165,7 @@ def _movers(rng, bend, station, camera, kerb, frames, count, lead, oncoming, wal
         items.extend(at(pose, things, instance=count, mover=True))
         return True
 
-    if rng.random() < 0.75 if lead is None else lead:
+    if lead:
         gap, drift, phase = rng.uniform(7.5, 14), rng.uniform(0, 1.2), rng.uniform(0, 6)
         add(objects.car(rng), lambda t: bend.pose(station(t) + gap + drift * np.sin(0.07 * t + phase), LANE / 2), 4.0)
     ahead = rng.uniform(15, 40)
