@@ -83,6 +83,7 @@ def train_network(
     record = {
         "seed": seed,
         "data": data.as_posix(),
+        "size": list(triplets.size),
         "triplets": len(triplets),
         "losses": dataclasses.asdict(losses),
         "schedule": dataclasses.asdict(schedule),

@@ -34,14 +34,18 @@ class DenseSkip(nn.Module):
 class DepthNet(nn.Module):
     """Images to disparities in (0, 1) at `scales` resolutions.
 
-    `width` scales all channels (64 is ResNet's own); `skips` is "unet" or "dense". `depth` turns disparity into depth between
+    `width` scales all channels (64 is ResNet's own); `skips` is "unet" or "dense"; `upsample` is "nearest" (Monodepth2) or "bilinear"
+    (SC-Depth). `depth` turns disparity into depth between
     `min_depth` and `max_depth`: 1 / (a disparity + b), which is 1 / (10 disparity + 0.01) for the defaults (SC-Depth).
     """
 
-    def __init__(self, layers: int = 18, width: int = 64, scales: int = 4, skips: str = "unet", min_depth: float = 0.1, max_depth: float = 100.0):
+    def __init__(self, layers: int = 18, width: int = 64, scales: int = 4, skips: str = "unet", min_depth: float = 0.1, max_depth: float = 100.0,
+                 upsample: str = "nearest"):  # fmt: skip
         super().__init__()
-        self.architecture = {"layers": layers, "width": width, "scales": scales, "skips": skips, "min_depth": min_depth, "max_depth": max_depth}
+        self.architecture = {"layers": layers, "width": width, "scales": scales, "skips": skips, "min_depth": min_depth, "max_depth": max_depth,
+                             "upsample": upsample}  # fmt: skip
         self.encoder = ResNetEncoder(layers, width)
+        self.upsample = nn.Upsample(scale_factor=2, mode=upsample)
         channels = [c * width // 64 for c in DECODER_CHANNELS]
         enc = self.encoder.channels
         below = [*channels[1:], enc[-1]]
@@ -56,7 +60,7 @@ class DepthNet(nn.Module):
         features = self.encoder((images - 0.45) / 0.225)
         x, disparities = features[-1], []
         for i in reversed(range(5)):
-            x = F.interpolate(self.before[i](x), scale_factor=2, mode="nearest")
+            x = self.upsample(self.before[i](x))
             if i > 0:
                 skip = features[i - 1] if self.dense is None else self.dense[i - 1](features, x.shape[-2:])
                 x = torch.cat([x, skip], 1)
