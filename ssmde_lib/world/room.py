@@ -31,7 +31,7 @@ def _hand(rng, half_x, half_z, motion):
     """The pose of a hand-held camera that wanders about the near end of the room and looks around."""
     where = np.array([rng.uniform(-0.3, 0.3) * half_x, -rng.uniform(1.4, 1.7), -rng.uniform(0.35, 0.6) * half_z])
     walk, turn = rng.uniform([0.35, 0.08, 0.35], [0.6, 0.15, 0.6]), rng.uniform([0.25, 0.06, 0.02], [0.6, 0.15, 0.06])
-    pace, phase = rng.uniform(0.08, 0.16, 6), rng.uniform(0, 2 * np.pi, 6)
+    pace, phase = rng.uniform([0.08, 0.08, 0.08, 0.05, 0.05, 0.05], [0.16, 0.16, 0.16, 0.1, 0.15, 0.15]), rng.uniform(0, 2 * np.pi, 6)
     yaw, pitch = rng.uniform(-0.3, 0.3), rng.uniform(-0.3, -0.12)
     if motion != "handheld":
         walk = 0 * walk
