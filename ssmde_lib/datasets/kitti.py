@@ -1,0 +1,361 @@
+"""KITTI raw (Geiger et al. 2013): calibration, LiDAR projection, OXTS poses, tracklets that move, Eigen-Zhou splits.
+
+Layout: `<raw>/<date>/calib_*.txt` and `<raw>/<date>/<date>_drive_NNNN_sync/{image_02, velodyne_points, oxts}/data/…`.
+"""
+
+import hashlib
+import xml.etree.ElementTree as ElementTree
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar
+
+import cv2
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from ssmde_lib.datasets.clip import read_image
+from ssmde_lib.datasets.prepare import Sequence, list_images, project_points
+from ssmde_lib.errors import UserError
+
+EARTH_RADIUS = 6378137.0  # metres, of the Mercator projection that the official development kit uses
+MOVING_SPEED = 0.8  # metres a second: parked cars of drive 0005 seem to move by up to 0.55, walkers by 1.1 and more
+NEAR_PLANE = 0.1  # metres
+
+# The 28 drives that the 697 test images of Eigen et al. 2014 come from: never trained on.
+EIGEN_TEST_DRIVES = {
+    "2011_09_26": "2 9 13 20 23 27 29 36 46 48 52 56 59 64 84 86 93 96 101 106 117",
+    "2011_09_28": "2",
+    "2011_09_29": "71",
+    "2011_09_30": "16 18 27",
+    "2011_10_03": "27 47",
+}
+# Lists of the Eigen-Zhou split: file, number of lines, begin and end of the published SHA-256.
+LISTS = {
+    "train": ("train_files.txt", 39810, "00173a23", "3f7b0c"),
+    "val": ("val_files.txt", 4424, "64a868b8", "a1ad04"),
+    "test": ("test_files.txt", 697, "e226d4ca", "91a6b"),
+}
+CAMERA_OF_SIDE = {"l": "02", "r": "03"}
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Intrinsics of the rectified colour camera and where it sits: K 3x3 pixels, transforms 4x4 metres."""
+
+    K: Float[np.ndarray, "3 3"]
+    T_cam_velo: Float[np.ndarray, "4 4"]
+    T_cam_imu: Float[np.ndarray, "4 4"]
+
+    @classmethod
+    def read(cls, folder: Path, camera: str = "02") -> "Calibration":
+        """Read the three calib_*.txt files of a recording day."""
+        camera_values = read_values(folder / "calib_cam_to_cam.txt", f"P_rect_{camera}", "R_rect_00")
+        P = camera_values[f"P_rect_{camera}"].reshape(3, 4)
+        T_rect_cam0 = rigid(camera_values["R_rect_00"], np.zeros(3))
+        T_cam_rect = rigid(np.eye(3), np.linalg.solve(P[:, :3], P[:, 3]))  # P = K [I | t]
+        velo, imu = (read_values(folder / f"calib_{name}.txt", "R", "T") for name in ("velo_to_cam", "imu_to_velo"))
+        T_cam_velo = T_cam_rect @ T_rect_cam0 @ rigid(velo["R"], velo["T"])
+        return cls(P[:, :3], T_cam_velo, T_cam_velo @ rigid(imu["R"], imu["T"]))
+
+
+@dataclass(frozen=True)
+class Tracklet:
+    """An annotated object: its box (length, width, height, metres), and its place in every frame from `first` on."""
+
+    kind: str
+    box: tuple[float, float, float]
+    first: int
+    T_velo_box: Float[np.ndarray, "n 4 4"]  # origin at the middle of the bottom, x along the length, z up
+
+    def pose(self, frame: int) -> Float[np.ndarray, "4 4"] | None:
+        return self.T_velo_box[frame - self.first] if 0 <= frame - self.first < len(self.T_velo_box) else None
+
+
+@dataclass
+class KittiDrive(Sequence):
+    """One colour camera of one drive."""
+
+    SOURCE: ClassVar[str] = "KITTI raw"
+    LICENCE: ClassVar[str] = "CC BY-NC-SA 3.0 (Geiger, Lenz, Stiller, Urtasun 2013)"
+    SIZE: ClassVar[tuple[int, int]] = (256, 832)
+    SPARSE: ClassVar[bool] = True
+
+    folder: Path = field(kw_only=True)
+    camera: str = field(kw_only=True)
+    calibration: Calibration = field(kw_only=True)
+    improved: Path | None = field(kw_only=True, default=None)  # …/train|val of data_depth_annotated.zip
+
+    def image(self, i: int) -> UInt8[np.ndarray, "h w 3"]:
+        return read_image(self.folder / f"image_{self.camera}" / "data" / self.frames[i])
+
+    def depth(self, i: int) -> Float[np.ndarray, "h w"] | None:
+        """The LiDAR sweep, or the official accumulated ("improved") ground truth where `improved` is given."""
+        stem = Path(self.frames[i]).stem
+        if self.improved:
+            folder = f"{self.folder.name}/proj_depth/groundtruth/image_{self.camera}"
+            paths = sorted(self.improved.glob(f"*/{folder}/{stem}.png"))
+            return read_image(paths[0], cv2.IMREAD_UNCHANGED).astype(np.float32) / 256 if paths else None
+        path = self.folder / "velodyne_points" / "data" / f"{stem}.bin"
+        if not path.is_file():
+            return None
+        points = move(self.calibration.T_cam_velo, read_sweep(path))
+        return project_points(points, self.calibration.K, self.image(i).shape[:2])
+
+    def movers(self, i: int, K: Float[np.ndarray, "3 3"], size: tuple[int, int]) -> UInt8[np.ndarray, "h w"] | None:
+        if self.tracklets is None:
+            return None
+        return mover_mask(self.tracklets, self.moving, int(Path(self.frames[i]).stem), self.calibration.T_cam_velo, K, size)
+
+    @cached_property
+    def tracklets(self) -> list[Tracklet] | None:
+        path = self.folder / "tracklet_labels.xml"
+        return read_tracklets(path) if path.is_file() and self.poses is not None else None
+
+    @cached_property
+    def moving(self) -> list[bool]:
+        numbers = [int(Path(frame).stem) for frame in self.frames]
+        T_world_velo = dict(zip(numbers, self.poses @ self.calibration.T_cam_velo))
+        return [is_moving(tracklet, T_world_velo, self.FPS) for tracklet in self.tracklets]
+
+
+def find_drives(
+    raw: str | Path,
+    drives: tuple[str, ...] = (),
+    cameras: tuple[str, ...] = ("02", "03"),
+    split: str | None = None,
+    lists: str | Path | None = None,
+    improved: str | Path | None = None,
+) -> list[KittiDrive]:
+    """The sequences found under `raw`, all or the named `drives` (0005, 2011_09_26_drive_0005 or …_sync).
+
+    Splits, in this order: the one named by `split`; the user's copies of the Eigen-Zhou `lists`; else by rule: Eigen's 28 test
+    drives are `test`, the last tenth of every other drive `val`, the rest `train`.
+    """
+    if not Path(raw).is_dir():
+        raise UserError(f"{raw} is not a folder: point --raw to the folder that holds the KITTI recording days.")
+    found = [path for path in sorted(Path(raw).glob("*/*_drive_*_sync")) if path.is_dir()]
+    chosen = [path for path in found if not drives or any(is_named(path.name, drive) for drive in drives)]
+    for drive in drives:
+        if not any(is_named(path.name, drive) for path in found):
+            raise UserError(f"drive {drive} is not under {raw}: download it first (--download) or check its name.")
+    listed = read_lists(Path(lists)) if lists else None
+    sequences = []
+    for folder in chosen:
+        for camera in cameras:
+            images = [path.name for path in list_images(folder / f"image_{camera}" / "data")]
+            if images:
+                calibration = Calibration.read(folder.parent, camera)
+                make = lambda name, frames, targets=None: KittiDrive(  # noqa: E731
+                    f"{folder.name}_{camera}", name, frames, calibration.K, drive_poses(folder, frames, calibration),
+                    targets=targets, folder=folder, camera=camera, calibration=calibration,
+                    improved=Path(improved) if improved else None,
+                )  # fmt: skip
+                if listed:
+                    sequences += [make(*part) for part in listed_parts(images, listed, f"{folder.parent.name}/{folder.name}", camera)]
+                else:
+                    sequences += [make(*part) for part in ruled_parts(images, folder.name, split)]
+    if not sequences:
+        raise UserError(f"{raw} holds no KITTI drive with images: expected <date>/<date>_drive_NNNN_sync/image_02/data.")
+    return sequences
+
+
+def is_named(folder: str, drive: str) -> bool:
+    """Whether a drive's folder is meant by a user's short or full name of it."""
+    return drive.removesuffix("_sync") in (folder.removesuffix("_sync"), folder.removesuffix("_sync").rpartition("_")[2])
+
+
+def ruled_parts(images: list[str], drive: str, split: str | None) -> list[tuple[str, list[str]]]:
+    """(split, frames) of a drive by rule."""
+    date, _, number = drive.removesuffix("_sync").partition("_drive_")
+    if split is None and number.lstrip("0") in EIGEN_TEST_DRIVES.get(date, "").split():
+        split = "test"
+    if split:
+        return [(split, images)]
+    cut = len(images) - len(images) // 10
+    return [(name, frames) for name, frames in (("train", images[:cut]), ("val", images[cut:])) if frames]
+
+
+def listed_parts(images: list[str], listed: dict, drive: str, camera: str) -> list[tuple[str, list[str], set[str]]]:
+    """(split, frames, targets) of a drive by the lists: the targets, and to train or validate their neighbours too."""
+    parts = []
+    for split, entries in listed.items():
+        numbers = entries.get((drive, camera), set())
+        reach = 0 if split == "test" else 1
+        targets = {image for image in images if int(Path(image).stem) in numbers}
+        frames = [image for image in images if any(int(Path(image).stem) + d in numbers for d in range(-reach, reach + 1))]
+        if targets:
+            parts.append((split, frames, targets))
+    return parts
+
+
+def read_lists(folder: Path) -> dict[str, dict[tuple[str, str], set[int]]]:
+    """The Eigen-Zhou lists that the user fetched, held to their published hashes: split: {(drive, camera): frame numbers}."""
+    listed = {}
+    for split, (name, lines, begin, end) in LISTS.items():
+        path = folder / name
+        if not path.is_file():
+            raise UserError(f"{path} is missing: fetch the Eigen-Zhou lists from their source (docs/data.md) into {folder}.")
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        if not (digest.startswith(begin) and digest.endswith(end)):
+            raise UserError(f"{path} is not the published list of {lines} lines (SHA-256 {begin}…{end}): fetch it again.")
+        listed[split] = {}
+        for drive, frame, side in map(str.split, path.read_text().splitlines()):
+            listed[split].setdefault((drive, CAMERA_OF_SIDE[side]), set()).add(int(frame))
+    return listed
+
+
+def drive_poses(folder: Path, frames: list[str], calibration: Calibration) -> Float[np.ndarray, "n 4 4"] | None:
+    """T_world_cam of every frame by OXTS, metres, the world is the first frame's camera; None where a record is missing."""
+    paths = [folder / "oxts" / "data" / f"{Path(frame).stem}.txt" for frame in frames]
+    if not all(path.is_file() for path in paths):
+        return None
+    T_world_cam = oxts_poses(np.array([read_oxts(path) for path in paths])) @ np.linalg.inv(calibration.T_cam_imu)
+    return np.linalg.inv(T_world_cam[0]) @ T_world_cam
+
+
+def oxts_poses(records: Float[np.ndarray, "n 6"]) -> Float[np.ndarray, "n 4 4"]:
+    """T_world_imu from latitude, longitude (degrees), altitude (m), roll, pitch, yaw (rad): Mercator at the first latitude."""
+    latitude, longitude, altitude, roll, pitch, yaw = records.T
+    scale = np.cos(np.radians(latitude[0])) * EARTH_RADIUS
+    T = np.tile(np.eye(4), (len(records), 1, 1))
+    T[:, 0, 3] = scale * np.radians(longitude)
+    T[:, 1, 3] = scale * np.log(np.tan(np.radians(90 + latitude) / 2))
+    T[:, 2, 3] = altitude
+    T[:, :3, :3] = rotation(2, yaw) @ rotation(1, pitch) @ rotation(0, roll)
+    return T
+
+
+def rotation(axis: int, angle: Float[np.ndarray, " n"]) -> Float[np.ndarray, "n 3 3"]:
+    """Rotations about one coordinate axis, radians."""
+    i, j = (axis + 1) % 3, (axis + 2) % 3
+    R = np.tile(np.eye(3), (len(angle), 1, 1))
+    R[:, i, i] = R[:, j, j] = np.cos(angle)
+    R[:, j, i] = np.sin(angle)
+    R[:, i, j] = -R[:, j, i]
+    return R
+
+
+def read_oxts(path: Path) -> Float[np.ndarray, " 6"]:
+    try:
+        return np.array(path.read_text().split()[:6], float).reshape(6)
+    except ValueError:
+        raise UserError(f"{path} is not an OXTS record: unpack the drive again.") from None
+
+
+def read_sweep(path: Path) -> Float[np.ndarray, "n 3"]:
+    """Points of a Velodyne sweep in its own frame (x forward, y left, z up), metres."""
+    values = np.fromfile(path, np.float32)
+    if len(values) % 4 or not len(values):
+        raise UserError(f"{path} is not a whole Velodyne sweep: unpack the drive again.")
+    return values.reshape(-1, 4)[:, :3].astype(np.float64)
+
+
+def read_values(path: Path, *required: str) -> dict[str, np.ndarray]:
+    """The numbers of a `name: values` calibration file."""
+    if not path.is_file():
+        raise UserError(f"{path} is missing: download the day's calibration (DATE_calib.zip) too.")
+    values = {}
+    for line in path.read_text().splitlines():
+        name, _, numbers = line.partition(":")
+        try:
+            values[name] = np.array(numbers.split(), float)
+        except ValueError:
+            pass  # a date
+    for name in required:
+        if len(values.get(name, ())) not in (3, 9, 12):
+            raise UserError(f"{path} holds no {name}: download the day's calibration (DATE_calib.zip) again.")
+    return values
+
+
+def rigid(R: np.ndarray, t: np.ndarray) -> Float[np.ndarray, "4 4"]:
+    T = np.eye(4)
+    T[:3, :3], T[:3, 3] = np.reshape(R, (3, 3)), t
+    return T
+
+
+def move(T: Float[np.ndarray, "4 4"], points: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
+    return points @ T[:3, :3].T + T[:3, 3]
+
+
+def read_tracklets(path: str | Path) -> list[Tracklet]:
+    """The annotated objects of a drive (tracklet_labels.xml)."""
+    try:
+        items = ElementTree.parse(path).getroot().find("tracklets").findall("item")
+        return [read_tracklet(item) for item in items]
+    except (OSError, ElementTree.ParseError, AttributeError, TypeError, ValueError):
+        raise UserError(f"{path} is missing or not a tracklet file: download the drive's tracklets again.") from None
+
+
+def read_tracklet(item: ElementTree.Element) -> Tracklet:
+    poses = [[float(pose.findtext(key)) for key in ("tx", "ty", "tz", "rz")] for pose in item.find("poses").findall("item")]
+    T = np.tile(np.eye(4), (len(poses), 1, 1))
+    *centre, yaw = np.array(poses).reshape(-1, 4).T
+    T[:, :3, 3], T[:, :3, :3] = np.transpose(centre), rotation(2, yaw)
+    return Tracklet(
+        item.findtext("objectType"), tuple(float(item.findtext(key)) for key in "lwh"), int(item.findtext("first_frame")), T
+    )
+
+
+def is_moving(tracklet: Tracklet, T_world_velo: dict[int, np.ndarray], fps: float) -> bool:
+    """Whether the object moves through the world faster than MOVING_SPEED over some second (or over all of a shorter track)."""
+    frames = [frame for frame in sorted(T_world_velo) if tracklet.pose(frame) is not None]
+    if len(frames) < 2:
+        return False
+    places = np.array([(T_world_velo[frame] @ tracklet.pose(frame))[:3, 3] for frame in frames])
+    span = min(round(fps), len(frames) - 1)
+    return bool(np.linalg.norm(places[span:] - places[:-span], axis=1).max() * fps / span > MOVING_SPEED)
+
+
+def mover_mask(
+    tracklets: list[Tracklet], moving: list[bool], frame: int, T_cam_velo: np.ndarray, K: np.ndarray, size: tuple[int, int]
+) -> UInt8[np.ndarray, "h w"]:
+    """Moving objects of a frame at box level: the filled outline of each projected 3D box, 1 + its index among the movers.
+
+    Boxes are painted far to near, standing ones as 0, so that a parked car in front hides what moves behind it.
+    """
+    mask = np.zeros(size, np.uint8)
+    ids = np.cumsum(moving) * moving
+    boxes = [(move(T_cam_velo @ tracklet.pose(frame), box_corners(tracklet.box)), k)
+             for tracklet, k in zip(tracklets, ids) if tracklet.pose(frame) is not None]  # fmt: skip
+    for corners, k in sorted(boxes, key=lambda box: -np.linalg.norm(box[0].mean(0))):
+        outline = clip_box(corners)
+        if len(outline) > 2:
+            pixels = (outline @ K.T)[:, :2] / outline[:, 2:]
+            pixels = np.clip(np.rint(pixels), -(2**15), 2**15).astype(np.int32)
+            cv2.fillConvexPoly(mask, cv2.convexHull(pixels), int(k))
+    return mask
+
+
+def box_corners(box: tuple[float, float, float]) -> Float[np.ndarray, "8 3"]:
+    """Corners of a (length, width, height) box that stands on its origin."""
+    unit = np.stack(np.meshgrid([-0.5, 0.5], [-0.5, 0.5], [0.0, 1.0], indexing="ij"), -1).reshape(8, 3)
+    return unit * np.array(box)
+
+
+def clip_box(corners: Float[np.ndarray, "8 3"]) -> Float[np.ndarray, "n 3"]:
+    """The corners in front of the camera, and where the box's edges pass its near plane."""
+    points = [corner for corner in corners if corner[2] >= NEAR_PLANE]
+    for a in range(8):
+        for b in (a ^ 1, a ^ 2, a ^ 4):
+            if corners[a][2] < NEAR_PLANE <= corners[b][2]:
+                s = (NEAR_PLANE - corners[a][2]) / (corners[b][2] - corners[a][2])
+                points.append(corners[a] + s * (corners[b] - corners[a]))
+    return np.array(points).reshape(-1, 3)
+
+
+def mover_masks(
+    tracklets_xml: str | Path,
+    calibration_folder: str | Path,
+    T_world_cam: Float[np.ndarray, "n 4 4"],
+    K: Float[np.ndarray, "3 3"],
+    size: tuple[int, int],
+    first_frame: int = 0,
+    camera: str = "02",
+) -> list[UInt8[np.ndarray, "h w"]]:
+    """Box-level masks of what moves, for a clip of consecutive frames of a drive from `first_frame` on, with its own K and size."""
+    T_cam_velo = Calibration.read(Path(calibration_folder), camera).T_cam_velo
+    tracklets = read_tracklets(tracklets_xml)
+    T_world_velo = dict(enumerate(T_world_cam @ T_cam_velo, first_frame))
+    moving = [is_moving(tracklet, T_world_velo, KittiDrive.FPS) for tracklet in tracklets]
+    return [mover_mask(tracklets, moving, frame, T_cam_velo, K, size) for frame in T_world_velo]
