@@ -16,10 +16,22 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 
 def read_image(path: str | Path, flags: int = cv2.IMREAD_COLOR_RGB) -> np.ndarray:
     """Read an image (RGB unless `flags` say otherwise); a missing or broken file is a UserError that names it."""
-    image = cv2.imread(str(path), flags)
+    path = Path(path)
+    data = path.read_bytes() if path.is_file() else b""
+    # OpenCV decodes the rest of a cut JPEG as grey without a word.
+    whole = data and not (data.startswith(b"\xff\xd8") and ends_early(data))
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if whole else None
     if image is None:
-        raise UserError(f"{path} is missing or not a readable image: remove it or write it again.")
+        raise UserError(f"{path} is missing, truncated or no image: remove it or write it again.")
     return image
+
+
+def ends_early(jpeg: bytes) -> bool:
+    """Whether the end marker is missing after the picture's scan; the segments before it may hold a thumbnail with its own."""
+    position = 2
+    while jpeg[position : position + 1] == b"\xff" and jpeg[position + 1 : position + 2] != b"\xda":
+        position += 2 + int.from_bytes(jpeg[position + 2 : position + 4], "big")
+    return jpeg.find(b"\xff\xd9", position) < 0
 
 
 class Clip:
@@ -112,8 +124,9 @@ class Triplets(Dataset):
         if len(sizes) != 1:
             raise UserError(f"clips have different sizes {sorted(sizes)}: prepare the data set at one size.")
         self.size = sizes.pop()
-        if self.size[0] % 32 or self.size[1] % 32:
-            raise UserError(f"image size {self.size[0]}x{self.size[1]} of {clips[0].path} is not divisible by 32: resize the frames.")
+        if self.size[0] % 32 or self.size[1] % 32 or min(self.size) < 64:
+            height, width = self.size
+            raise UserError(f"image size {height}x{width} of {clips[0].path} must be divisible by 32 and at least 64: resize the frames.")
         self.clips, self.step = clips, step
         self.index = [(c, i) for c, clip in enumerate(clips) for i in range(step, len(clip) - step)]
         if not self.index:

@@ -1,0 +1,196 @@
+"""The command line, `ssmde`: predict, evaluate, export, doctor, run."""
+
+import json
+from contextlib import closing
+from pathlib import Path
+
+import click
+
+from ssmde_lib.errors import UserError
+
+# Commands import what they need themselves: `ssmde --help` must not wait for torch.
+
+
+class Commands(click.Group):
+    """The commands below, and `run`, which lives beside the stage manifest."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return sorted([*super().list_commands(context), "run"])
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name == "run":
+            from ssmde_lib.notebook import run_command
+
+            return run_command
+        return super().get_command(context, name)
+
+
+@click.group(cls=Commands)
+@click.version_option(package_name="ssmde")
+def main() -> None:
+    """Depth from single pictures, learned without ground truth (SS-MDE)."""
+
+
+device_option = click.option("--device", help="cpu, cuda or mps (default: the fastest present).")
+
+
+@main.command()
+@click.argument("source")
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder to write to.")
+@click.option("--checkpoint", type=click.Path(path_type=Path), help="Weights (default: the shipped student).")
+@click.option("--ply", is_flag=True, help="Also write coloured point clouds.")
+@click.option("--fov", default=60.0, show_default=True, help="Horizontal field of view in degrees, for point clouds.")
+@click.option("--batch", default=8, show_default=True, type=click.IntRange(1), help="Pictures at once.")
+@click.option("--limit", type=click.IntRange(1), help="At most so many frames; a webcam runs until Ctrl-C without it.")
+@device_option
+def predict(source: str, out: Path, checkpoint: Path | None, ply: bool, fov: float, batch: int, limit: int | None, device: str | None) -> None:
+    """Depth of SOURCE: an image, a folder of images, a video file or a webcam's number.
+
+    Writes OUT/depth/NAME.png (16-bit), OUT/colour/NAME.png, with --ply OUT/cloud/NAME.ply, of a video also OUT/side_by_side.webm,
+    and OUT/prediction.json, which names the unit of the depth pictures.
+    """
+    from tqdm import tqdm
+
+    from ssmde_lib import inference
+
+    pictures = inference.open_source(source, limit)
+    predictor = inference.Predictor.load(checkpoint or inference.SHIPPED, device)
+    writer = PredictionWriter(out, pictures.moving, pictures.fps, predictor.net.architecture["max_depth"], fov if ply else None)
+    broken = []
+    with closing(writer), tqdm(total=pictures.count, unit="frame", mininterval=2, ncols=90) as bar:
+        try:
+            for group in inference.batches(pictures.frames, batch):
+                broken += [str(image.message) for _, image in group if isinstance(image, UserError)]
+                images = [(name, image) for name, image in group if not isinstance(image, UserError)]
+                if images:
+                    writer.write(images, predictor)
+                bar.update(len(group))
+        except KeyboardInterrupt:
+            click.echo("stopped; what was predicted so far is kept.")
+    if broken:
+        raise UserError(f"{len(broken)} of {writer.written + len(broken)} pictures failed, the others are in {out}: {broken[0]}")
+    if not writer.written:
+        raise UserError(f"{source} gave no frames: check that it plays.")
+    click.echo(f"{writer.written} depth maps in {out}")
+
+
+class PredictionWriter:
+    """Predicts batches and writes their files; of a moving source the scale and the colours are kept steady."""
+
+    def __init__(self, out: Path, moving: bool, fps: float, max_depth: float, fov: float | None):
+        from ssmde_lib.inference import SteadyScale, VideoFile
+
+        self.out, self.fov, self.max_depth, self.written = out, fov, max_depth, 0
+        self.units = int(65535 / max_depth)  # one unit for all frames, the finest that holds the network's range
+        self.steady = SteadyScale() if moving else None
+        self.video = VideoFile(out / "side_by_side.webm", fps) if moving else None
+        self.near = self.far = None
+        for folder in ("depth", "colour", *(["cloud"] if fov else [])):
+            make_folder(out / folder)
+
+    def write(self, images: list, predictor) -> None:
+        import numpy as np
+
+        for (name, image), depth in zip(images, predictor(np.stack([image for _, image in images])), strict=True):
+            self.write_frame(name, image, self.steady(depth) if self.steady else depth)
+            self.written += 1
+
+    def write_frame(self, name: str, image, depth) -> None:
+        import numpy as np
+
+        from ssmde_lib.figures import colourise
+        from ssmde_lib.inference import guess_intrinsics, write_depth_png, write_picture, write_point_cloud
+
+        near, far = np.percentile(depth, [2, 98])
+        if self.video and self.near is not None:  # colours follow the scene slowly
+            near, far = 0.98 * self.near + 0.02 * near, 0.98 * self.far + 0.02 * far
+        self.near, self.far = near, far
+        colours = colourise(depth, near, far)
+        write_depth_png(self.out / "depth" / f"{name}.png", depth, self.units)
+        write_picture(self.out / "colour" / f"{name}.png", colours)
+        if self.video:
+            self.video.write(np.concatenate([image, colours], 0 if image.shape[1] > 2 * image.shape[0] else 1))
+        if self.fov:
+            K = guess_intrinsics(depth.shape, self.fov)
+            write_point_cloud(self.out / "cloud" / f"{name}.ply", depth, image, K, far=0.99 * self.max_depth)
+
+    def close(self) -> None:
+        if self.video:
+            self.video.close()
+        facts = {"depth_png_units": self.units, "scale": "up to scale", "frames": self.written}
+        (self.out / "prediction.json").write_text(json.dumps(facts, indent=2))
+
+
+def make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{path} cannot be created ({error.strerror}): choose another --out.") from None
+
+
+@main.command()
+@click.option(
+    "--weights", required=True, multiple=True, type=click.Path(path_type=Path),
+    help="Checkpoint to evaluate; may be given several times. Ours, Monodepth2's folder or SC-Depth's .ckpt.",
+)  # fmt: skip
+@click.option("--data", required=True, type=click.Path(path_type=Path), help="Data set in the library's layout, or one clip.")
+@click.option("--protocol", "protocol_name", default="embedded", show_default=True, help="embedded, kitti, nyu, ddad, bonn or tum.")
+@click.option("--split", default="test", show_default=True)
+@click.option("--alignment", help="Instead of the protocol's: none, median, least_squares or least_squares_inverse.")
+@click.option("--flip", is_flag=True, help="Average with the mirrored picture's prediction.")
+@click.option("--baselines/--no-baselines", default=True, show_default=True, help="Also the constant and the training median.")
+@click.option("-o", "--out", type=click.Path(path_type=Path, dir_okay=False), help="JSON file for all records.")
+@click.option("--batch", default=8, show_default=True, type=click.IntRange(1))
+@device_option
+def evaluate(weights, data, protocol_name, split, alignment, flip, baselines, out, batch, device) -> None:
+    """Compare checkpoints with the truth of a data set, all in one table."""
+    from dataclasses import replace
+
+    from ssmde_lib.datasets.clip import find_clips
+    from ssmde_lib.evaluation import comparison_table, constant, evaluate_clips, get_protocol, training_median
+    from ssmde_lib.inference import Predictor
+
+    protocol = replace(get_protocol(protocol_name), flip_average=flip)
+    if alignment:
+        protocol = replace(protocol, alignment=alignment)
+    clips = find_clips(data, split)
+    predictors = {str(path): Predictor.load(path, device).at_network_size for path in weights}
+    if baselines:
+        predictors |= {"constant": constant, "median of training depth": training_median(find_clips(data, "train"))}
+    results = {}
+    for name, predictor in predictors.items():
+        click.echo(f"evaluating {name} on {data} ({protocol.name})", err=True)
+        results[name] = evaluate_clips(predictor, clips, protocol, batch=batch, progress=True)
+    for region in next(iter(results.values())).regions():
+        click.echo(comparison_table(results, region) + "\n")
+    if out:
+        out.write_text(json.dumps({name: result.to_json() for name, result in results.items()}, indent=1))
+
+
+@main.command()
+@click.option("--checkpoint", type=click.Path(path_type=Path), help="Weights (default: the shipped student).")
+@click.option("--onnx", "path", required=True, type=click.Path(path_type=Path, dir_okay=False), help="File to write.")
+@click.option("--size", type=(int, int), help="HEIGHT WIDTH of the images (default: the checkpoint's).")
+def export(checkpoint: Path | None, path: Path, size: tuple[int, int] | None) -> None:
+    """Write a depth network as ONNX (float RGB b 3 h w in [0, 1] to depth b 1 h w) and check it in onnxruntime."""
+    from ssmde_lib.export import export_onnx
+    from ssmde_lib.inference import SHIPPED, Predictor
+
+    error = export_onnx(Predictor.load(checkpoint or SHIPPED, "cpu"), path, size)
+    if error > 1e-3:
+        raise UserError(f"{path} differs from PyTorch by {error:.1e}: do not use it; report the versions that `ssmde doctor` prints.")
+    click.echo(f"{path}: depth equals PyTorch's within {error:.1e} (relative), batch size free")
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="The facts as JSON.")
+def doctor(as_json: bool) -> None:
+    """What is installed and present: packages, cores, GPUs, bf16, weights, runs, data."""
+    from ssmde_lib.doctor import examine, report
+
+    facts = examine(Path(__file__).parents[1])
+    click.echo(json.dumps(facts, indent=2) if as_json else report(facts))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,238 @@
+"""The command line: what it writes, and one clear sentence with exit code 1 for every bad input."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+from ssmde_lib.cli import main
+from ssmde_lib.inference import VideoFile
+from ssmde_lib.networks import checkpoint
+from ssmde_lib.networks.depth_net import DepthNet
+
+RNG = np.random.default_rng(0)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "depth.safetensors"
+    checkpoint.save(DepthNet(18, 8), path, {"size": [64, 96]})
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for i in range(3):
+        cv2.imwrite(str(folder / f"{i}.png"), RNG.integers(0, 256, (50, 70 + 10 * (i == 2), 3), np.uint8))
+    return folder
+
+
+def ssmde(*arguments) -> tuple[int, str]:
+    result = CliRunner().invoke(main, [str(a) for a in arguments])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exc_info
+    return result.exit_code, result.output
+
+
+def fails(*arguments) -> str:
+    """The one sentence of a command that must fail with exit code 1."""
+    code, output = ssmde(*arguments)
+    errors = [line for line in output.splitlines() if line.startswith("Error: ")]
+    assert code == 1 and len(errors) == 1, output
+    return errors[0]
+
+
+def names(folder) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+# ---- predict ------------------------------------------------------------------------------------------------------------
+
+
+def test_predict_a_folder_of_mixed_sizes(folder, weights, tmp_path):
+    out = tmp_path / "out"
+    code, output = ssmde("predict", folder, "-o", out, "--checkpoint", weights, "--ply", "--batch", 2, "--device", "cpu")
+    assert code == 0, output
+    assert names(out) == ["cloud", "colour", "depth", "prediction.json"]
+    assert names(out / "depth") == names(out / "colour") == ["0.png", "1.png", "2.png"]
+    assert names(out / "cloud") == ["0.ply", "1.ply", "2.ply"]
+    facts = json.loads((out / "prediction.json").read_text())
+    assert facts["frames"] == 3 and facts["depth_png_units"] == 655
+    depth = cv2.imread(str(out / "depth" / "2.png"), cv2.IMREAD_UNCHANGED)
+    assert depth.dtype == np.uint16 and depth.shape == (50, 80) and depth.min() > 0
+    assert cv2.imread(str(out / "colour" / "2.png")).shape == (50, 80, 3)
+
+
+def test_predict_one_image(folder, weights, tmp_path):
+    code, _ = ssmde("predict", folder / "0.png", "-o", tmp_path / "out", "--checkpoint", weights)
+    assert code == 0 and names(tmp_path / "out" / "depth") == ["0.png"]
+
+
+def test_predict_a_video(weights, tmp_path):
+    video = VideoFile(tmp_path / "in.webm", 12)
+    for i in range(5):
+        video.write(np.roll(np.tile(np.arange(96, dtype=np.uint8)[None, :, None], (64, 1, 3)), i, 1))
+    video.close()
+    out = tmp_path / "out"
+    code, output = ssmde("predict", tmp_path / "in.webm", "-o", out, "--checkpoint", weights, "--limit", 4)
+    assert code == 0, output
+    assert names(out / "depth") == [f"{i:06d}.png" for i in range(4)]
+    capture = cv2.VideoCapture(str(out / "side_by_side.webm"))
+    assert capture.get(cv2.CAP_PROP_FPS) == 12 and capture.read()[1].shape == (64, 192, 3)
+
+
+def test_a_truncated_image_is_named_and_the_others_are_kept(folder, weights, tmp_path):
+    (folder / "1.png").write_bytes((folder / "1.png").read_bytes()[:100])
+    message = fails("predict", folder, "-o", tmp_path / "out", "--checkpoint", weights)
+    assert "1 of 3" in message and "1.png" in message
+    assert names(tmp_path / "out" / "depth") == ["0.png", "2.png"]
+    assert json.loads((tmp_path / "out" / "prediction.json").read_text())["frames"] == 2
+
+
+def test_predict_refuses_bad_input(folder, weights, tmp_path):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    out = tmp_path / "out"
+    assert "empty" in fails("predict", empty, "-o", out, "--checkpoint", weights)
+    assert "nothing.png" in fails("predict", tmp_path / "nothing.png", "-o", out, "--checkpoint", weights)
+    assert "none.safetensors" in fails("predict", folder, "-o", out, "--checkpoint", tmp_path / "none.safetensors")
+    assert not out.exists(), "nothing may be written before the input is known to be good"
+    assert "cannot be created" in fails("predict", folder, "-o", weights / "out", "--checkpoint", weights)
+
+
+def test_a_damaged_checkpoint_is_named(folder, weights, tmp_path):
+    damaged = tmp_path / "damaged.safetensors"
+    damaged.write_bytes(weights.read_bytes()[:1000])
+    assert "damaged.safetensors" in fails("predict", folder, "-o", tmp_path / "out", "--checkpoint", damaged)
+
+
+def test_the_shipped_checkpoint_is_the_default(folder, weights, tmp_path, monkeypatch):
+    from ssmde_lib import inference
+
+    monkeypatch.setattr(inference, "SHIPPED", tmp_path / "student.safetensors")
+    assert "student.safetensors" in fails("predict", folder, "-o", tmp_path / "out")
+    (tmp_path / "student.safetensors").write_bytes(weights.read_bytes())
+    assert ssmde("predict", folder, "-o", tmp_path / "out")[0] == 0
+
+
+# ---- evaluate -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def data(tmp_path):
+    for split in ("train", "test"):
+        for clip in "ab":
+            path = tmp_path / "data" / split / clip
+            (path / "depth").mkdir(parents=True)
+            (path / "movers").mkdir()
+            for i in range(2):
+                cv2.imwrite(str(path / f"{i:06d}.png"), RNG.integers(0, 256, (64, 96, 3), np.uint8))
+                cv2.imwrite(str(path / "depth" / f"{i:06d}.png"), RNG.integers(256, 40 * 256, (64, 96), np.uint16))
+                cv2.imwrite(str(path / "movers" / f"{i:06d}.png"), np.eye(64, 96, dtype=np.uint8))
+            np.savetxt(path / "cam.txt", np.eye(3))
+            (path / "clip.json").write_text(json.dumps({"depth_png_units_per_metre": 256}))
+    return tmp_path / "data"
+
+
+def test_evaluate_compares_checkpoints_and_baselines(data, weights, tmp_path):
+    from ssmde_lib.datasets.clip import find_clips
+    from ssmde_lib.evaluation import Results, evaluate_clips, get_protocol
+    from ssmde_lib.inference import Predictor
+
+    out = tmp_path / "results.json"
+    code, output = ssmde("evaluate", "--weights", weights, "--data", data, "-o", out)
+    assert code == 0, output
+    rows = [line.split("|")[1].strip() for line in output.splitlines() if line.startswith("| ")]
+    assert rows.count(str(weights)) == rows.count("constant") == rows.count("median of training depth") == 3
+    assert all(f"| {region} | AbsRel |" in output for region in ("all", "static", "dynamic"))
+    stored = json.loads(out.read_text())
+    expected = evaluate_clips(Predictor.load(weights, "cpu"), find_clips(data, "test"), get_protocol("embedded"))
+    assert Results.from_json(stored[str(weights)]).summary()["all"] == pytest.approx(expected.summary()["all"])
+
+
+def test_evaluate_refuses_bad_input(data, weights, tmp_path):
+    assert "kitti" in fails("evaluate", "--weights", weights, "--data", data, "--protocol", "kity")
+    assert "least_squares" in fails("evaluate", "--weights", weights, "--data", data, "--alignment", "mean")
+    assert "nowhere" in fails("evaluate", "--weights", weights, "--data", tmp_path / "nowhere")
+    assert "val" in fails("evaluate", "--weights", weights, "--data", data, "--split", "val")
+    assert "none.ckpt" in fails("evaluate", "--weights", tmp_path / "none.ckpt", "--data", data)
+
+
+# ---- export, doctor, run ------------------------------------------------------------------------------------------------
+
+
+def test_export_writes_an_onnx_file_that_onnxruntime_agrees_with(weights, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    from ssmde_lib.inference import Predictor
+
+    path = tmp_path / "depth.onnx"
+    code, output = ssmde("export", "--checkpoint", weights, "--onnx", path)
+    assert code == 0, output
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    images = RNG.integers(0, 256, (5, 64, 96, 3), np.uint8)
+    floats = images.transpose(0, 3, 1, 2).astype(np.float32) / 255
+    depth = session.run(None, {"images": floats})[0]
+    np.testing.assert_allclose(depth[:, 0], Predictor.load(weights, "cpu")(images), rtol=1e-4)
+
+
+def test_export_notices_a_graph_that_differs(weights, tmp_path):
+    pytest.importorskip("onnxruntime")
+    from ssmde_lib.export import DepthFromImages, export_onnx, parity_error
+    from ssmde_lib.inference import Predictor
+
+    predictor = Predictor.load(weights, "cpu")
+    assert export_onnx(predictor, tmp_path / "depth.onnx") < 1e-4
+    predictor.net.heads[0].bias.data += 1
+    assert parity_error(DepthFromImages(predictor), tmp_path / "depth.onnx", (64, 96)) > 0.1
+
+
+def test_export_without_a_known_size_asks_for_it(tmp_path):
+    checkpoint.save(DepthNet(18, 8), tmp_path / "depth.safetensors", {})
+    assert "--size" in fails("export", "--checkpoint", tmp_path / "depth.safetensors", "--onnx", tmp_path / "depth.onnx")
+
+
+def test_doctor_states_facts(tmp_path, weights):
+    from importlib.metadata import version
+
+    code, output = ssmde("doctor", "--json")
+    facts = json.loads(output)
+    assert code == 0 and facts["packages"]["needed"]["torch"] == version("torch") and facts["processor"]["cores"] >= 1
+    assert "processor: cores" in ssmde("doctor")[1]
+
+
+def test_doctor_lists_what_lies_in_the_repository(tmp_path, weights):
+    from ssmde_lib.doctor import examine, report
+
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "student.safetensors").write_bytes(weights.read_bytes())
+    (tmp_path / "weights" / "broken.safetensors").write_bytes(b"no")
+    (tmp_path / "runs" / "smoke" / "01_data").mkdir(parents=True)
+    (tmp_path / "runs" / "smoke" / "01_data" / "stage.json").write_text("{}")
+    (tmp_path / "data" / "kitti" / "test" / "drive").mkdir(parents=True)
+    facts = examine(tmp_path)
+    assert facts["weights"]["student.safetensors"].endswith("trained at 64x96")
+    assert "no readable" in facts["weights"]["broken.safetensors"]
+    assert facts["runs"] == {"smoke": ["01_data"]} and facts["data"] == {"kitti": "test 1"}
+    assert "student.safetensors is missing" not in report(facts)
+    assert "student.safetensors is missing" in report(examine(tmp_path / "data"))
+
+
+def test_run_is_the_notebook_command():
+    from ssmde_lib.notebook import run_command
+
+    assert main.get_command(None, "run") is run_command
+    code, output = ssmde("--help")
+    assert code == 0 and all(f"  {name} " in output for name in ("doctor", "evaluate", "export", "predict", "run"))
+
+
+def test_help_does_not_load_torch():
+    import subprocess
+    import sys
+
+    script = "import sys; from ssmde_lib.cli import main; main(['--version'], standalone_mode=False); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, check=False).returncode == 0
