@@ -4,11 +4,12 @@ Layout: `<raw>/<date>/calib_*.txt` and `<raw>/<date>/<date>_drive_NNNN_sync/{ima
 """
 
 import hashlib
-import xml.etree.ElementTree as ElementTree
+import itertools
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
+from xml.etree import ElementTree
 
 import cv2
 import numpy as np
@@ -141,23 +142,30 @@ def find_drives(
             raise UserError(f"drive {drive} is not under {raw}: download it first (--download) or check its name.")
     listed = read_lists(Path(lists)) if lists else None
     sequences = []
-    for folder in chosen:
-        for camera in cameras:
-            images = [path.name for path in list_images(folder / f"image_{camera}" / "data")]
-            if images:
-                calibration = Calibration.read(folder.parent, camera)
-                make = lambda name, frames, targets=None: KittiDrive(  # noqa: E731
-                    f"{folder.name}_{camera}", name, frames, calibration.K, drive_poses(folder, frames, calibration),
-                    targets=targets, folder=folder, camera=camera, calibration=calibration,
-                    improved=Path(improved) if improved else None,
-                )  # fmt: skip
-                if listed:
-                    sequences += [make(*part) for part in listed_parts(images, listed, f"{folder.parent.name}/{folder.name}", camera)]
-                else:
-                    sequences += [make(*part) for part in ruled_parts(images, folder.name, split)]
+    for folder, camera in itertools.product(chosen, cameras):
+        images = [path.name for path in list_images(folder / f"image_{camera}" / "data")]
+        if images:
+            parts = listed_parts(images, listed, folder, camera) if listed else ruled_parts(images, folder.name, split)
+            sequences += [make_drive(folder, camera, *part, improved=improved) for part in parts]
     if not sequences:
         raise UserError(f"{raw} holds no KITTI drive with images: expected <date>/<date>_drive_NNNN_sync/image_02/data.")
     return sequences
+
+
+def make_drive(folder: Path, camera: str, split: str, frames: list[str], targets: set[str] | None = None, improved=None) -> KittiDrive:
+    calibration = Calibration.read(folder.parent, camera)
+    return KittiDrive(
+        f"{folder.name}_{camera}",
+        split,
+        frames,
+        calibration.K,
+        drive_poses(folder, frames, calibration),
+        targets=targets,
+        folder=folder,
+        camera=camera,
+        calibration=calibration,
+        improved=Path(improved) if improved else None,
+    )
 
 
 def is_named(folder: str, drive: str) -> bool:
@@ -176,11 +184,11 @@ def ruled_parts(images: list[str], drive: str, split: str | None) -> list[tuple[
     return [(name, frames) for name, frames in (("train", images[:cut]), ("val", images[cut:])) if frames]
 
 
-def listed_parts(images: list[str], listed: dict, drive: str, camera: str) -> list[tuple[str, list[str], set[str]]]:
+def listed_parts(images: list[str], listed: dict, folder: Path, camera: str) -> list[tuple[str, list[str], set[str]]]:
     """(split, frames, targets) of a drive by the lists: the targets, and to train or validate their neighbours too."""
     parts = []
     for split, entries in listed.items():
-        numbers = entries.get((drive, camera), set())
+        numbers = entries.get((f"{folder.parent.name}/{folder.name}", camera), set())
         reach = 0 if split == "test" else 1
         targets = {image for image in images if int(Path(image).stem) in numbers}
         frames = [image for image in images if any(int(Path(image).stem) + d in numbers for d in range(-reach, reach + 1))]

@@ -21,7 +21,6 @@ from jaxtyping import Float, UInt8
 from tqdm import tqdm
 
 from ssmde_lib.camera import resize_intrinsics
-from ssmde_lib.datasets.clip import read_image
 from ssmde_lib.errors import UserError
 
 MIN_MOTION = 0.3  # median optical flow below which a frame is near-static, pixels of a 160 pixel wide picture
@@ -184,7 +183,7 @@ def write_frame(sequence: Sequence, folder: Path, size: tuple[int, int], task: t
     if movers is not None:
         write_image(folder / "movers" / f"{number:06d}.png", movers)
     image = cv2.resize(undistort(image, cv2.INTER_LINEAR), size[::-1], interpolation=cv2.INTER_AREA)
-    write_image(path, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    write_image(path, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY))
 
 
 def undistortion(sequence: Sequence, size: tuple[int, int]):
@@ -254,7 +253,7 @@ def write_depth(path: Path, depth: Float[np.ndarray, "h w"], units: int) -> None
     write_image(path, np.where(values < 2**16, values, 0).astype(np.uint16))
 
 
-def write_image(path: Path, image: np.ndarray, options: list[int] = []) -> None:
+def write_image(path: Path, image: np.ndarray, options: tuple[int, ...] = ()) -> None:
     """Write an image so that a file of that name is always whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     encoded = cv2.imencode(path.suffix, image, options)[1]
