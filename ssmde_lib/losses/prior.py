@@ -36,7 +36,7 @@ def pick(x: Float[Tensor, "b c h w"], index: Int[Tensor, "b n"]) -> Float[Tensor
 
 def anchor_weight(weight: Float[Tensor, "b 1 h w"] | None, index: Int[Tensor, "b n"]) -> Float[Tensor, "b 1 n"] | float:
     """The pixel weight of the anchors; 1 without one."""
-    return 1.0 if weight is None else pick(weight.float(), index)
+    return 1.0 if weight is None else pick(weight, index)
 
 
 def draw_pairs(
@@ -143,16 +143,17 @@ def edge_normal_loss(
         cosine, cosine_prior = ((m[:-1] * m[1:]).sum(2).abs() for m in (n, n_prior))  # 3 b n
         on_edge = pick((edge & ~at_depth).float(), anchors)[:, 0]
         counted = (inside[:-1] & inside[1:]) * on_edge
-        loss.append(((cosine - cosine_prior).abs() * counted * (1.0 if weight is None else anchor_weight(weight, anchors)[:, 0])).sum())
+        difference = (cosine - cosine_prior).abs()[:, :, None] * anchor_weight(weight, anchors)  # 3 b 1 n
+        loss.append((difference[:, :, 0] * counted).sum())
         counts.append(counted.sum())
     return sum(loss) / sum(counts).clamp(min=1)
 
 
 def affine_normalised(depth: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h w"]:
-    """(depth - median) / mean |depth - median| of each image; the divisor is at least 1 % of the median: bounded on constant maps."""
+    """(depth - median) / mean |depth - median| of each image; the divisor is at least 1/1000 of the median: bounded on constant maps."""
     median = depth.flatten(1).median(1).values[:, None, None, None]
     centred = depth - median
-    return centred / centred.abs().mean((2, 3), keepdim=True).clamp(min=0.01 * median.detach().abs())
+    return centred / centred.abs().mean((2, 3), keepdim=True).clamp(min=1e-3 * median.detach().abs())
 
 
 def ssi_loss(

@@ -1,0 +1,199 @@
+"""Time of one training step by part, beside a literal reference in the same process, as JSON.
+
+    OMP_NUM_THREADS=2 python benchmarks/step.py --height 192 --width 640 --loss base
+"""
+
+import json
+import os
+import resource
+import sys
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import ClassVar
+from unittest.mock import patch
+
+import click
+import torch
+from torch import Tensor
+
+from ssmde_lib.losses import (
+    SelfSupervisedWeights,
+    normal_loss,
+    ranking_loss,
+    self_supervised,
+    self_supervised_loss,
+    upsample,
+)
+from ssmde_lib.motion import rigid
+from ssmde_lib.networks.depth_net import DepthNet
+from ssmde_lib.networks.pose_net import PoseNet
+from ssmde_lib.networks.resnet import ResNetEncoder
+
+
+class Step:
+    """One optimiser step of the base loss, or of the full stage-1 loss (both ways, geometry, ranking, normals), on fixed data."""
+
+    def __init__(self, data: dict[str, Tensor], loss: str = "base", network_width: int = 64, source_gradient: bool = False, precision: str = "fp32", channels_last: bool = False):
+        torch.manual_seed(0)
+        self.data, self.full, self.source_gradient, self.bf16 = data, loss == "full", source_gradient, precision == "bf16"
+        self.depth_net, self.pose_net = DepthNet(width=network_width), PoseNet()
+        if channels_last:
+            self.depth_net.to(memory_format=torch.channels_last)
+            self.pose_net.to(memory_format=torch.channels_last)
+        self.params = [*self.depth_net.parameters(), *self.pose_net.parameters()]
+        self.optimizer = torch.optim.Adam(self.params, 1e-4, fused=True)
+        self.weights = SelfSupervisedWeights(both_ways=self.full)
+        self.generator = torch.Generator().manual_seed(0)
+
+    def loss(self) -> Tensor:
+        images = {k: self.data[k] for k in ("tgt", "prev", "next")}
+        tgt, sources, K = images["tgt"], torch.cat([images["prev"], images["next"]]), self.data["K"][:, :3, :3].contiguous()
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
+            motion = self.pose_net(torch.cat([tgt, tgt]), sources)
+            disparities = self.depth_net(tgt)
+            with torch.set_grad_enabled(self.source_gradient):
+                source_disparity = self.depth_net(sources)[0] if self.full else None
+        T = dict(zip(("prev", "next"), rigid(motion).chunk(2), strict=True))
+        depths = [self.depth_net.depth(d) for d in upsample(disparities, tgt.shape[-2:])]
+        source_depths = dict(zip(("prev", "next"), self.depth_net.depth(source_disparity).chunk(2), strict=True)) if self.full else None
+        result = self_supervised_loss(images, disparities, depths, source_depths, K, T, self.weights)
+        loss = sum(result.terms.values())
+        if self.full:
+            loss = loss + 0.1 * self.prior_loss(depths[0], K, result.weight)
+        return loss
+
+    def prior_loss(self, depth: Tensor, K: Tensor, reliability: Tensor) -> Tensor:
+        pseudo = self.data["pseudo"]
+        return ranking_loss(depth, pseudo, self.generator, reliability) + normal_loss(depth, pseudo, K)
+
+    def backward(self, loss: Tensor) -> None:
+        loss.backward()
+
+    def optimise(self) -> None:
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+
+    def step(self) -> float:
+        loss = self.loss()
+        self.backward(loss)
+        self.optimise()
+        return loss.item()
+
+    @torch.inference_mode()
+    def infer(self) -> Tensor:
+        """Depth of the first target image."""
+        self.depth_net.eval()
+        depth = self.depth_net.depth(self.depth_net(self.data["tgt"][:1])[0])
+        self.depth_net.train()
+        return depth
+
+
+def make(batch: int, height: int, width: int, data: dict[str, Tensor] | None = None, **options) -> Step:
+    """A step on `data` (tgt, prev, next "b 3 h w", pseudo "b 1 h w", K "b 4 4"), random where None; options are Step's."""
+    return Step(random_data(batch, height, width) if data is None else data, **options)
+
+
+def random_data(batch: int, height: int, width: int) -> dict[str, Tensor]:
+    """Smooth random images, so that warping and the auto-mask have something to decide."""
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.rand(4, batch, 3, height // 8 + 1, width // 8 + 1, generator=generator)
+    images = [torch.nn.functional.interpolate(x, (height, width), mode="bilinear") for x in coarse]
+    K = torch.tensor([[0.58 * width, 0, width / 2, 0], [0, 1.92 * height, height / 2, 0], [0, 0, 1, 0], [0, 0, 0, 1]]).repeat(batch, 1, 1)
+    named = dict(zip(("tgt", "prev", "next"), images, strict=False))
+    return named | {"pseudo": images[3].mean(1, keepdim=True) * 10 + 0.1, "K": K, "inv_K": torch.linalg.inv(K)}
+
+
+class Clock:
+    """Seconds by part: wraps functions while it is open."""
+
+    PARTS: ClassVar = {
+        "pose": [(PoseNet, "forward")],
+        "depth": [(DepthNet, "forward")],
+        "encoder": [(ResNetEncoder, "forward")],
+        "warp": [(self_supervised, "reproject"), (self_supervised, "sample")],
+        "SSIM": [(self_supervised, "photometric_error"), (self_supervised, "window_statistics")],
+        "prior": [(Step, "prior_loss")],
+        "backward": [(Step, "backward")],
+        "optimiser": [(Step, "optimise")],
+    }
+
+    def __init__(self):
+        self.seconds = defaultdict(float)
+
+    def timed(self, part: str, function):
+        def wrapper(*args, **kwargs):
+            began = time.perf_counter()
+            result = function(*args, **kwargs)
+            self.seconds[part] += time.perf_counter() - began
+            return result
+
+        return wrapper
+
+    def measure(self, step: Step) -> dict[str, float]:
+        patches = [patch.object(o, n, self.timed(part, getattr(o, n))) for part, targets in self.PARTS.items() for o, n in targets]
+        for p in patches:
+            p.start()
+        self.timed("step", step.step)()
+        for p in patches:
+            p.stop()
+        s = self.seconds
+        s["decoder"] = s.pop("depth") - s["encoder"]
+        known = ("pose", "encoder", "decoder", "warp", "SSIM", "prior", "backward", "optimiser")
+        s["other"] = s["step"] - sum(s[k] for k in known)
+        return dict(s)
+
+
+def seconds(functions: list, repeats: int) -> list[float]:
+    """Fastest of some repeats of each, in turn, so that a busy machine slows all alike; after one to warm up."""
+    best = [float("inf")] * len(functions)
+    for function in functions:
+        function()
+    for _ in range(repeats):
+        for i, function in enumerate(functions):
+            began = time.perf_counter()
+            function()
+            best[i] = min(best[i], time.perf_counter() - began)
+    return best
+
+
+def peak_mib() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+@click.command()
+@click.option("--batch", default=4)
+@click.option("--height", default=192)
+@click.option("--width", default=640)
+@click.option("--loss", type=click.Choice(["base", "full"]), default="base")
+@click.option("--network-width", default=64)
+@click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32")
+@click.option("--source-gradient", is_flag=True, help="Let the sources' depths carry a gradient.")
+@click.option("--channels-last", is_flag=True)
+@click.option("--repeats", default=3)
+@click.option("--reference/--no-reference", default=True, help="Time the literal reference too (after ours, so that peak memory is told apart).")
+def main(batch, height, width, loss, network_width, precision, source_gradient, channels_last, repeats, reference):
+    data = random_data(batch, height, width)
+    before = peak_mib()
+    step = make(batch, height, width, data, loss=loss, network_width=network_width, precision=precision,
+                source_gradient=source_gradient, channels_last=channels_last)  # fmt: skip
+    report = {"loss": loss, "batch": batch, "size": [height, width], "network_width": network_width, "precision": precision,
+              "source_gradient": source_gradient, "channels_last": channels_last, "threads": torch.get_num_threads(), "load": os.getloadavg()[0]}  # fmt: skip
+    step.step()
+    report["parts_s"] = Clock().measure(step)
+    report["peak_mib"], report["peak_mib_before"] = peak_mib(), before
+    if reference:
+        sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+        from reference.step import LiteralStep
+
+        literal = LiteralStep(data, loss)
+        report["step_s"], report["infer_s"], report["reference_s"] = seconds([step.step, step.infer, literal.step], repeats)
+        report["reference_peak_mib"] = peak_mib()
+        report["ratio"] = report["reference_s"] / report["step_s"]
+    else:
+        report["step_s"], report["infer_s"] = seconds([step.step, step.infer], repeats)
+    print(json.dumps(report, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""The multi-view mask filter against literal references and in scenes whose answer is known."""
+
+import numpy as np
+import pytest
+import torch
+from reference import losses as literal
+
+from ssmde_lib.errors import UserError
+from ssmde_lib.motion import rigid
+from ssmde_lib.multiview import extend_mask, filter_mask, reprojection_error
+
+K = torch.tensor([[[20.0, 0, 9.5], [0, 20, 5.5], [0, 0, 1]]], dtype=torch.float64)
+MOTION = rigid(torch.tensor([[0.01, -0.02, 0.01, 0.1, 0.0, -0.3]], dtype=torch.float64))
+
+
+def random_map(seed, height=12, width=20, batch=1):
+    return torch.rand(batch, 1, height, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * 4 + 1
+
+
+def test_error_against_the_literal_reference():
+    depth, source = random_map(0), random_map(1)
+    error, valid = reprojection_error(depth, source, K, MOTION)
+    want = literal.reprojection_error(depth[0, 0].numpy(), source[0, 0].numpy(), K[0].numpy(), MOTION[0].numpy())
+    np.testing.assert_allclose(error[0, 0].numpy(), want, atol=1e-10)
+    assert 0 < valid.double().mean() < 1
+
+
+def test_a_static_wall_is_consistent_and_a_mover_is_not():
+    forward = rigid(torch.tensor([[0, 0, 0, 0, 0, -0.5]], dtype=torch.float64))
+    wall, nearer = torch.full((1, 1, 12, 20), 5.0, dtype=torch.float64), torch.full((1, 1, 12, 20), 4.5, dtype=torch.float64)
+    error, valid = reprojection_error(wall, nearer, K, forward)
+    assert error[valid].max() < 1e-9
+    nearer[..., 4:8, 8:12] = 2.5  # came a further two metres closer by itself
+    error, _ = reprojection_error(wall, nearer, K, forward)
+    assert error[..., 5:7, 9:11].min() > 0.3 and error[..., :2, :4].max() < 1e-9
+
+
+def test_mask_keeps_what_one_neighbour_confirms():
+    first = torch.tensor([0.1, 0.5, 0.5, 0.0, 0.01]).view(1, 1, 1, 5)
+    second = torch.tensor([0.5, 0.02, 0.4, 0.0, 0.0]).view(1, 1, 1, 5)
+    valids = [torch.tensor([1, 1, 1, 0, 1]).bool().view(1, 1, 1, 5), torch.tensor([1, 1, 1, 0, 0]).bool().view(1, 1, 1, 5)]
+    assert filter_mask([first, second], valids, 0.2).flatten().tolist() == [True, True, False, False, True]
+    # smallest valid errors: .1 .02 .4 - .01, their mean .1325
+    assert filter_mask((first, second), valids).flatten().tolist() == [True, True, False, False, True]
+    assert filter_mask((first, second), valids, 0.05).flatten().tolist() == [False, True, False, False, True]
+
+
+def test_mean_threshold_is_each_images_own():
+    error = torch.tensor([[0.1, 0.3], [1.0, 3.0]]).view(2, 1, 1, 2)
+    valid = torch.ones_like(error, dtype=torch.bool)
+    assert filter_mask([error], [valid]).flatten(1).tolist() == [[True, False], [True, False]]
+    assert not filter_mask([error], [~valid]).any()
+
+
+@pytest.mark.parametrize("threshold", ["median", 0.0, -1.0])
+def test_bad_thresholds_are_refused(threshold):
+    with pytest.raises(UserError, match="threshold"):
+        filter_mask([random_map(0)], [random_map(0) > 0], threshold)
+
+
+def test_extension_against_the_literal_reference():
+    depth, relative = random_map(0, batch=2), random_map(1, batch=2)
+    relative = 0.7 * depth + 0.3 * relative  # a prior that is mostly right
+    mask = random_map(2, batch=2) > 3.5
+    assert mask.flatten(1).sum(1).max() <= 256
+    got = extend_mask(mask, depth, relative)
+    for m, d, r, g in zip(mask, depth, relative, got, strict=True):
+        want = literal.prior_confirms(*(x.flatten().numpy() for x in (m, d, r)))
+        np.testing.assert_array_equal(g.flatten().numpy(), want | m.flatten().numpy())
+    assert mask.sum() < got.sum() < got.numel()
+
+
+def test_extension_accepts_a_right_mover_and_rejects_a_hole():
+    depth = torch.linspace(20, 2, 40).view(1, 1, 40, 1).expand(1, 1, 40, 60).contiguous()  # a road, near at the bottom
+    mover = torch.zeros_like(depth, dtype=torch.bool)
+    mover[..., 10:20, 20:30] = True
+    truth = depth.masked_fill(mover, 6.0)
+    prior = 0.3 * truth  # affine-ambiguous: only a scale here
+    kept = ~mover
+    assert extend_mask(kept, truth, prior)[mover].all()
+    assert not extend_mask(kept, truth.masked_fill(mover, 100.0), prior)[mover].any()
+    torch.testing.assert_close(extend_mask(kept, truth, 50 * prior), extend_mask(kept, truth, prior))
+
+
+def test_nothing_kept_confirms_nothing():
+    nothing = torch.zeros(1, 1, 12, 20, dtype=torch.bool)
+    assert not extend_mask(nothing, random_map(0), random_map(0)).any()
