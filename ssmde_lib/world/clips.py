@@ -4,10 +4,12 @@ import json
 import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 
 import cv2
 import numpy as np
+from tqdm import tqdm
 
 from ..errors import UserError
 from .difficulties import DIFFICULTIES
@@ -71,12 +73,10 @@ def write_world(root, world: str = "street", split_clips=None, frames: int = 50,
                       "depth_png_units_per_metre": DEPTH_UNITS, "seed": [seed, SPLITS.index(split), n], "outputs": sorted(outputs), "options": options}
             jobs.append((Path(root) / split / f"{world}_{n:03d}", world, record))
     todo = [job for job in jobs if not _finished(*job)]
-    if workers > 1 and len(todo) > 1:
-        with ProcessPoolExecutor(min(workers, len(todo))) as pool:
-            list(pool.map(_write_clip, *zip(*todo, strict=True)))
-    else:
-        for job in todo:
-            _write_clip(*job)
+    with ProcessPoolExecutor(workers) if workers > 1 else nullcontext() as pool:
+        written = (pool.map if pool else map)(_write_clip, *zip(*todo, strict=True)) if todo else ()
+        for _ in tqdm(written, f"{world} clips", len(todo), disable=not todo):
+            pass
     return [folder for folder, _, _ in jobs]
 
 

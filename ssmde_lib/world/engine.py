@@ -147,7 +147,7 @@ def _prism(A, b, x, y, taper):
 
 def _ellipsoid(A, b, x, y, taper):
     """Unit sphere; the discriminant in the form |d|^2 - |b x d|^2, which does not cancel for small far spheres."""
-    cross = np.cross(b, A.T).T
+    cross = np.array([[0, -b[2], b[1]], [b[2], 0, -b[0]], [-b[1], b[0], 0]]) @ A
     a = discriminant = 0
     for k in range(3):
         a = a + _linear(A[k], x, y) ** 2
@@ -206,14 +206,14 @@ def _shade(scene, A, b, T_world_cam, T_world_object, depth, ids, shade, x, y, pi
         moving[f"light{n}"] = np.einsum("nji,nj->in", R, np.broadcast_to(towards, (len(R), 3)))  # in the objects' frames
     moving = {k: np.ascontiguousarray(v, np.float32) for k, v in moving.items()}
     colour, normal = np.zeros((*depth.shape, 3), np.float32), np.zeros((*depth.shape, 3), np.float32)
-    rows = max(1, _BAND // len(x))
+    R_world_cam, rows = T_world_cam[:3, :3].astype(np.float32), max(1, _BAND // len(x))
     for top in range(0, len(y), rows):
         band = np.s_[top:top + rows]
         grid_x, grid_y = (g.ravel() for g in np.broadcast_arrays(x[None], y[band, None]))
-        R_world_cam = T_world_cam[:3, :3].astype(np.float32)
-        direction = [R_world_cam[k, 0] * grid_x + R_world_cam[k, 1] * grid_y + R_world_cam[k, 2] for k in range(3)]
-        out, out_normal = _sky(scene.sky, direction), np.zeros((3, len(grid_x)), np.float32)
         flat, z = ids[band].ravel(), depth[band].ravel()
+        out, out_normal = np.empty((3, len(flat)), np.float32), np.zeros((3, len(flat)), np.float32)
+        sky = np.flatnonzero(flat < 0)
+        out[:, sky] = _sky(scene.sky, [R_world_cam[k, 0] * grid_x[sky] + R_world_cam[k, 1] * grid_y[sky] + R_world_cam[k, 2] for k in range(3)])
         for code in range(len(SHAPES)):
             node = np.flatnonzero((flat >= 0) & (scene.table["shape"][flat] == code))
             if len(node):

@@ -19,9 +19,9 @@ def room(rng, frames: int, height: int, width: int, walkers: int | None = None, 
         count += 1
         items += at(pose, thing, instance=count)
     items += _people(rng, half_x, half_z, camera, frames, count, rng.integers(1, 4) if walkers is None else walkers)
-    warm, bright = rng.uniform(0, 1), rng.uniform(0.85, 1.15)
+    warm, bright = rng.uniform(0, 1), rng.uniform(0.8, 1.05)
     color = bright * (np.array([1.0, 0.97, 0.92]) * (1 - warm) + np.array([1.0, 0.85, 0.66]) * warm)
-    lights = [Light((rng.uniform(-1, 1), -tall + 0.35, z * half_z), tuple(0.7 * color), lamp=True, reach=4.0) for z in (-0.4, 0.45)]
+    lights = [Light((rng.uniform(-1, 1), -tall + 0.35, z * half_z), tuple(0.58 * color), lamp=True, reach=4.0) for z in (-0.4, 0.45)]
     ambient = (tuple(0.5 * color), tuple(0.42 * color))
     return Take(Scene([i for i in items if isinstance(i, Primitive)], lights, ambient,
                       [i for i in items if not isinstance(i, Primitive)], Sky(clouds=0)), K, camera)

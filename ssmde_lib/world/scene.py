@@ -156,10 +156,7 @@ class Take:
 def place(x: float = 0.0, y: float = 0.0, z: float = 0.0, yaw: float = 0.0, pitch: float = 0.0, roll: float = 0.0) -> np.ndarray:
     """Rigid 4x4: rotate by roll about z, then pitch about x, then yaw about y (radians; yaw turns z towards x), then shift."""
     cy, sy, cx, sx, cz, sz = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch), np.cos(roll), np.sin(roll)
-    about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
-    about_x = np.array([[1, 0, 0], [0, cx, -sx], [0, sx, cx]])
-    about_z = np.array([[cz, -sz, 0], [sz, cz, 0], [0, 0, 1]])
-    T = np.eye(4)
-    T[:3, :3] = about_y @ about_x @ about_z
-    T[:3, 3] = x, y, z
-    return T
+    return np.array([[cy * cz + sy * sx * sz, -cy * sz + sy * sx * cz, sy * cx, x],
+                     [cx * sz, cx * cz, -sx, y],
+                     [-sy * cz + cy * sx * sz, sy * sz + cy * sx * cz, cy * cx, z],
+                     [0, 0, 0, 1]])
