@@ -2,21 +2,23 @@
 
 import click
 
-from ssmde_lib.datasets.kitti import KittiDrive, find_drives
-from ssmde_lib.datasets.prepare import MIN_MOTION, prepare
+from ssmde_lib.datasets.kitti import KittiDrive, download_drives, find_drives
+from ssmde_lib.datasets.prepare import prepare, script_options
 
 
 @click.command(help=__doc__)
-@click.option("--raw", required=True, help="Folder of the recording days (2011_09_26 …).")
-@click.option("--out", required=True, help="Folder to write the prepared data set to.")
+@script_options(KittiDrive.SIZE)
 @click.option("--drives", multiple=True, help="Only this drive (0005 or 2011_09_26_drive_0005); may be repeated.")
-@click.option("--height", default=KittiDrive.SIZE[0], show_default=True)
-@click.option("--width", default=KittiDrive.SIZE[1], show_default=True)
-@click.option("--limit", type=int, help="At most so many frames a drive and camera.")
-@click.option("--min-motion", default=MIN_MOTION, show_default=True)
-@click.option("--processes", default=2, show_default=True)
-def main(raw, out, drives, height, width, limit, min_motion, processes):
-    prepare(find_drives(raw, drives), out, (height, width), min_motion, limit, processes)
+@click.option("--cameras", multiple=True, default=("02", "03"), show_default=True)
+@click.option("--split", type=click.Choice(["train", "val", "test"]), help="Put all into this split, instead of by rule.")
+@click.option("--lists", help="Folder of the Eigen-Zhou lists that you fetched: exactly their frames.")
+@click.option("--improved", help="Unpacked data_depth_annotated.zip: its ground truth instead of the single sweep.")
+@click.option("--download", is_flag=True, help="Fetch the named drives into RAW first.")
+@click.option("--url", default=KittiDrive.URL, show_default=True, help="Server or mirror to download from.")
+def main(raw, out, height, width, drives, cameras, split, lists, improved, download, url, **settings):
+    if download:
+        download_drives(raw, drives, url)
+    prepare(find_drives(raw, drives, cameras, split, lists, improved), out, (height, width), **settings)
 
 
 if __name__ == "__main__":

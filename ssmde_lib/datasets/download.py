@@ -33,16 +33,17 @@ class Remote:
     url: str
     licence: str
     checksum: str | None = None
+    optional: bool = False  # the server may not have it
 
     @property
     def name(self) -> str:
         return PurePosixPath(self.url).name
 
 
-def download(remote: Remote, folder: str | Path) -> Path:
+def download(remote: Remote, folder: str | Path) -> Path | None:
     """The file in `folder`, fetched if need be: says size, time and licence first, resumes `NAME.part`, checks the checksum.
 
-    Raises UserError when the server does not answer or does not have it, when the disk is too small, when the transfer ends
+    None where the server does not have an optional file. Raises UserError when the server does not answer or does not have it, when the disk is too small, when the transfer ends
     early (run again to resume) and when the checksum is not the published or recorded one.
     """
     folder = Path(folder)
@@ -56,6 +57,8 @@ def download(remote: Remote, folder: str | Path) -> Path:
     try:
         pooch.retrieve(remote.url, expected, remote.name, folder, downloader=partial(resume, licence=remote.licence))
     except requests.RequestException as error:
+        if remote.optional and error.response is not None and error.response.status_code in (403, 404):
+            return None
         reason = f"status {error.response.status_code}" if error.response is not None else type(error).__name__
         raise UserError(f"{remote.url} cannot be downloaded now ({reason}): run again to resume, or put the file into {folder}.") from None
     except ValueError:

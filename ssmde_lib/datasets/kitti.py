@@ -16,7 +16,8 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from ssmde_lib.datasets.clip import read_image
-from ssmde_lib.datasets.prepare import Sequence, list_images, project_points
+from ssmde_lib.datasets.download import Remote, download, unpack
+from ssmde_lib.datasets.prepare import Sequence, choose, list_images, project_points, split_by_rule
 from ssmde_lib.errors import UserError
 
 EARTH_RADIUS = 6378137.0  # metres, of the Mercator projection that the official development kit uses
@@ -79,6 +80,7 @@ class KittiDrive(Sequence):
 
     SOURCE: ClassVar[str] = "KITTI raw"
     LICENCE: ClassVar[str] = "CC BY-NC-SA 3.0 (Geiger, Lenz, Stiller, Urtasun 2013)"
+    URL: ClassVar[str] = "https://s3.eu-central-1.amazonaws.com/avg-kitti"
     SIZE: ClassVar[tuple[int, int]] = (256, 832)
     SPARSE: ClassVar[bool] = True
 
@@ -120,6 +122,22 @@ class KittiDrive(Sequence):
         return [is_moving(tracklet, T_world_velo, self.FPS) for tracklet in self.tracklets]
 
 
+def download_drives(raw: str | Path, drives: tuple[str, ...], url: str = KittiDrive.URL) -> None:
+    """Download and unpack drives (2011_09_26_drive_0005) with their calibration and, where there are any, their tracklets."""
+    if not drives:
+        raise UserError("name the drives to download, such as --drives 2011_09_26_drive_0005: all of KITTI raw is 175 GB.")
+    for drive in (drive.removesuffix("_sync") for drive in drives):
+        date, found, number = drive.partition("_drive_")
+        if not (found and number.isdigit()):
+            raise UserError(f"drive {drive} needs its full name to be downloaded, such as 2011_09_26_drive_0005.")
+        paths = [f"{date}_calib.zip", f"{drive}/{drive}_sync.zip", f"{drive}/{drive}_tracklets.zip"]
+        for path in paths:
+            remote = Remote(f"{url}/raw_data/{path}", KittiDrive.LICENCE, optional=path.endswith("_tracklets.zip"))
+            archive = download(remote, Path(raw) / "archives")
+            if archive:
+                unpack(archive, raw, lambda name: "/image_00/" not in name and "/image_01/" not in name)  # grey cameras
+
+
 def find_drives(
     raw: str | Path,
     drives: tuple[str, ...] = (),
@@ -136,10 +154,7 @@ def find_drives(
     if not Path(raw).is_dir():
         raise UserError(f"{raw} is not a folder: point --raw to the folder that holds the KITTI recording days.")
     found = [path for path in sorted(Path(raw).glob("*/*_drive_*_sync")) if path.is_dir()]
-    chosen = [path for path in found if not drives or any(is_named(path.name, drive) for drive in drives)]
-    for drive in drives:
-        if not any(is_named(path.name, drive) for path in found):
-            raise UserError(f"drive {drive} is not under {raw}: download it first (--download) or check its name.")
+    chosen = choose(found, drives, raw, is_named)
     listed = read_lists(Path(lists)) if lists else None
     sequences = []
     for folder, camera in itertools.product(chosen, cameras):
@@ -178,10 +193,7 @@ def ruled_parts(images: list[str], drive: str, split: str | None) -> list[tuple[
     date, _, number = drive.removesuffix("_sync").partition("_drive_")
     if split is None and number.lstrip("0") in EIGEN_TEST_DRIVES.get(date, "").split():
         split = "test"
-    if split:
-        return [(split, images)]
-    cut = len(images) - len(images) // 10
-    return [(name, frames) for name, frames in (("train", images[:cut]), ("val", images[cut:])) if frames]
+    return split_by_rule(images, split)
 
 
 def listed_parts(images: list[str], listed: dict, folder: Path, camera: str) -> list[tuple[str, list[str], set[str]]]:

@@ -11,10 +11,11 @@ import os
 import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
+from functools import partial, reduce
 from pathlib import Path
 from typing import ClassVar
 
+import click
 import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -267,6 +268,36 @@ def write_text(path: Path, text: str) -> None:
     part = path.with_suffix(".part")
     part.write_text(text)
     os.replace(part, path)
+
+
+def split_by_rule(frames: list, split: str | None) -> list[tuple[str, list]]:
+    """(split, frames) of a recording: all in the named split, else its last tenth is `val` and the rest `train`."""
+    if split:
+        return [(split, frames)]
+    cut = len(frames) - len(frames) // 10
+    return [(name, part) for name, part in (("train", frames[:cut]), ("val", frames[cut:])) if part]
+
+
+def script_options(size: tuple[int, int]):
+    """The command-line options that all preparation scripts share; `size` is the benchmark's training (height, width)."""
+    options = [
+        click.option("--raw", required=True, help="Folder of the official files, as they unpack."),
+        click.option("--out", required=True, help="Folder to write the prepared data set to."),
+        click.option("--height", default=size[0], show_default=True),
+        click.option("--width", default=size[1], show_default=True),
+        click.option("--limit", type=int, help="At most so many frames a sequence."),
+        click.option("--min-motion", default=MIN_MOTION, show_default=True, help="Drop frames that moved less, pixels of 160."),
+        click.option("--processes", default=os.cpu_count(), show_default=True),
+    ]
+    return lambda command: reduce(lambda decorated, option: option(decorated), reversed(options), command)
+
+
+def choose(found: list[Path], names: tuple[str, ...], raw: str | Path, is_named) -> list[Path]:
+    """The found folders that the user named, or all; a name without a folder is a UserError."""
+    for name in names:
+        if not any(is_named(path.name, name) for path in found):
+            raise UserError(f"{name} is not under {raw}: download it first (--download) or check its name.")
+    return [path for path in found if not names or any(is_named(path.name, name) for name in names)]
 
 
 def read_table(path: str | Path, columns: int) -> Float[np.ndarray, "n columns"]:
