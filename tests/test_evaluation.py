@@ -6,6 +6,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
+from reference.evaluation import evaluate_literally
 
 from ssmde_lib.datasets.clip import Clip
 from ssmde_lib.errors import UserError
@@ -180,6 +181,18 @@ def test_impossible_predictions_are_refused(value):
 
 
 # ---- many images --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["kitti", "nyu", "ddad"])
+def test_whole_protocols_against_a_literal_loop(name):
+    rng = np.random.default_rng(0)
+    samples = [
+        Sample("drive", str(i), rng.uniform(0.05, 2, (48, 160)).astype(np.float32), rng.uniform(0, 100, (120, 400)).astype(np.float32))
+        for i in range(3)
+    ]
+    expected = evaluate_literally(samples, get_protocol(name))
+    found = evaluate(samples, get_protocol(name)).summary()["all"]
+    assert {metric: found[metric] for metric in expected} == pytest.approx(expected, rel=1e-6)
 
 
 def test_summary_is_the_mean_of_image_figures_not_of_pixels():
