@@ -2,6 +2,7 @@
 
 import cv2
 import numpy as np
+from scipy.ndimage import map_coordinates
 
 
 def grey_errors(clip, i: int, j: int) -> tuple[float, float]:
@@ -12,12 +13,12 @@ def grey_errors(clip, i: int, j: int) -> tuple[float, float]:
     points = np.linalg.inv(clip.K) @ np.stack([x, y, np.ones_like(x)]) * depth[y, x]
     T = np.linalg.inv(clip.poses[j]) @ clip.poses[i]
     moved = clip.K @ (T[:3, :3] @ points + T[:3, 3:])
-    u, v = (moved[:2] / moved[2]).astype(np.float32)
+    u, v = moved[:2] / moved[2]
     seen = (moved[2] > 0) & (u >= 0) & (u <= clip.size[1] - 1) & (v >= 0) & (v <= clip.size[0] - 1)
-    warped = cv2.remap(there, u[None], v[None], cv2.INTER_LINEAR)[0]
+    warped = map_coordinates(there, (v, u), order=1, mode="nearest")
     return np.abs(warped - here[y, x])[seen].mean(), np.abs(there[y, x] - here[y, x])[seen].mean()
 
 
-def mean_grey_errors(clip) -> tuple[float, float]:
-    """(warped, not warped), mean over all neighbours t, t + 1."""
-    return tuple(np.mean([grey_errors(clip, i, i + 1) for i in range(len(clip) - 1)], axis=0))
+def mean_grey_errors(clip, step: int = 1) -> tuple[float, float]:
+    """(warped, not warped), mean over all pairs t, t + step."""
+    return tuple(np.mean([grey_errors(clip, i, i + step) for i in range(len(clip) - step)], axis=0))
