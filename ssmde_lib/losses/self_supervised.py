@@ -101,7 +101,7 @@ def geometry_term(views: list[View]) -> Float[Tensor, ""]:
 
 def smoothness_term(disparities: list[Float[Tensor, "b 1 _ _"]], image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, ""]:
     """Mean over the scales of the edge-aware smoothness at each scale's own resolution, halved from scale to scale."""
-    images = [F.interpolate(image, d.shape[-2:], mode="area") for d in disparities]
+    images = [image if d.shape == image[:, :1].shape else F.interpolate(image, d.shape[-2:], mode="area") for d in disparities]
     return sum(smoothness(d, i) / 2**s for s, (d, i) in enumerate(zip(disparities, images, strict=True))) / len(disparities)
 
 

@@ -1,0 +1,42 @@
+"""The step's benchmark: its interface, and the same value as the straightforward step with the same networks."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+import torch
+from reference.step import LiteralStep
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def benchmark():
+    spec = importlib.util.spec_from_file_location("step_benchmark", ROOT / "benchmarks" / "step.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_interface(benchmark):
+    step = benchmark.make(2, 64, 64, network_width=16, loss="full")
+    before = [p.detach().clone() for p in step.params]
+    losses = [step.step() for _ in range(2)]
+    assert all(isinstance(loss, float) and 0 < loss < 10 for loss in losses)
+    assert all(p.isfinite().all() for p in step.params) and not any(torch.equal(p, b) for p, b in zip(step.params, before, strict=True))
+    assert step.infer().shape == (1, 1, 64, 64)
+
+
+def test_clock_adds_up(benchmark):
+    step = benchmark.make(1, 64, 64, network_width=16, loss="full")
+    parts = benchmark.Clock().measure(step)
+    total = parts.pop("step")
+    assert sum(parts.values()) == pytest.approx(total) and min(parts[k] for k in ("pose", "encoder", "decoder", "warp", "SSIM", "prior", "backward")) > 0
+
+
+def test_base_loss_equals_the_literal_steps(benchmark):
+    data = benchmark.random_data(2, 64, 96)
+    step, literal = benchmark.make(2, 64, 96, data), LiteralStep(data)
+    literal.depth_net, literal.pose_net = step.depth_net, step.pose_net
+    step.depth_net.eval(), step.pose_net.eval()  # one pass over both sources has other batch statistics than two passes
+    assert step.loss().item() == pytest.approx(literal.loss().item(), abs=1e-5)
