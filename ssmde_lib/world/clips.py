@@ -126,7 +126,7 @@ def _write_flow(stem: Path, frame: Frame) -> None:
     x, y = np.meshgrid(np.arange(width), np.arange(height))
     u, v = x + frame.flow[..., 0], y + frame.flow[..., 1]
     valid = (u >= 0) & (u <= width - 1) & (v >= 0) & (v <= height - 1)
-    np.savez_compressed(stem.with_suffix(".npz"), flow=np.where(valid[..., None], frame.flow, 0).astype(np.float16), valid=valid)
+    np.savez(stem.with_suffix(".npz"), flow=np.where(valid[..., None], frame.flow, 0).astype(np.float16), valid=valid)
 
 
 _WRITERS = {
