@@ -164,13 +164,13 @@ def train(
                     record |= validate(model)
                     model.train()
                 log.append(record)
+                if accelerator.is_main_process:
+                    write_log(log_path, log)
                 bar.set_postfix_str(f"loss {sum(v for k, v in record.items() if k in terms):.4f}")
             if stopped.is_set() or (done % schedule.save_every == 0 and done < schedule.steps):
-                save(accelerator, state, log_path, done, log)
+                save(accelerator, state, done)
             if stopped.is_set():
                 raise UserError(f"stopped by SIGTERM after step {done}: the state is in {state}; run the stage again to go on.")
-    if accelerator.is_main_process:
-        write_log(log_path, log)
     accelerator.wait_for_everyone()
     accelerator.free_memory()
     return log
@@ -190,7 +190,7 @@ def read_log(path: Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def save(accelerator: Accelerator, state: Path, log_path: Path, step: int, log: list[dict]) -> None:
+def save(accelerator: Accelerator, state: Path, step: int) -> None:
     """Full state into `state`; the step is written last, so that a half-written state is not taken for a whole one."""
     marker = state / "step.json"
     if accelerator.is_main_process:
@@ -198,7 +198,6 @@ def save(accelerator: Accelerator, state: Path, log_path: Path, step: int, log: 
     accelerator.wait_for_everyone()
     accelerator.save_state(str(state))
     if accelerator.is_main_process:
-        write_log(log_path, log)
         marker.write_text(json.dumps({"step": step}))
     accelerator.wait_for_everyone()
 
@@ -209,7 +208,8 @@ def restore(accelerator: Accelerator, state: Path, log_path: Path) -> tuple[int,
     if not marker.is_file():
         return 0, []
     accelerator.load_state(str(state))
-    return json.loads(marker.read_text())["step"], read_log(log_path)
+    step = json.loads(marker.read_text())["step"]
+    return step, [record for record in read_log(log_path) if record["step"] <= step]
 
 
 def check_finite(record: dict) -> None:
