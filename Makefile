@@ -1,6 +1,7 @@
 # make tutorial [PROFILE=smoke|laptop|gpu]   all notebooks in order, then an HTML index of them and of the results
 # make lab | test | ablation                 JupyterLab | the tests | the ablation grid
-# Needs Python 3.11 and make; everything is installed into .venv. CORES and PYTHON can be set likewise.
+# Needs Python 3.11 and make; everything is installed into .venv. CORES and PYTHON can be set likewise, and CLUSTER=slurm|kubernetes
+# submits every rule as a job (workflow/profiles).
 
 PROFILE ?= laptop
 CORES ?= 2
@@ -8,7 +9,8 @@ PYTHON ?= python3.11
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export OMP_NUM_THREADS := 1
 RUNS := $(or $(SSMDE_RUNS),$(CURDIR)/runs)
-SNAKEMAKE := snakemake --cores $(CORES) --rerun-incomplete --rerun-triggers mtime params input --config profile=$(PROFILE)
+WHERE := $(if $(CLUSTER),--workflow-profile workflow/profiles/$(CLUSTER),--cores $(CORES))
+SNAKEMAKE := snakemake $(WHERE) --rerun-incomplete --rerun-triggers mtime params input --config profile=$(PROFILE)
 .PHONY: tutorial lab test ablation
 
 tutorial: .venv/installed
@@ -26,6 +28,6 @@ ablation: .venv/installed
 
 .venv/installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
-	pip install --quiet --requirement requirements.lock
+	pip install --quiet --no-deps --requirement requirements.lock
 	pip install --quiet --no-deps --editable .
 	touch $@

@@ -12,9 +12,12 @@ import os
 import re
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
@@ -322,6 +325,33 @@ def open_folder(folder: Path, attempt: dict) -> None:
 # ---- headless execution ----------------------------------------------------------------------------------------------
 
 
+@contextmanager
+def passing_signals_on(kernels: list) -> Iterator[list]:
+    """Pass the first SIGINT or SIGTERM on to the kernel as SIGTERM and wait, so that training can save its state.
+
+    Yields the list of signals received; a second signal ends the program as usual.
+    """
+    stopped, previous = [], {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def restore() -> None:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+    def pass_on(number: int, frame) -> None:
+        stopped.append(number)
+        restore()
+        for kernel in kernels:
+            if kernel.has_kernel:
+                os.kill(kernel.provisioner.pid, signal.SIGTERM)
+
+    for number in previous:
+        signal.signal(number, pass_on)
+    try:
+        yield stopped
+    finally:
+        restore()
+
+
 def run_notebook(name: str, overrides: dict, output: Path | None = None, attempts: int = 3) -> Path:
     """Execute a notebook through Papermill and return the path of the executed copy.
 
@@ -329,6 +359,7 @@ def run_notebook(name: str, overrides: dict, output: Path | None = None, attempt
     anew. Raises UserError, in one sentence, when a cell fails, the kernel dies, or the notebook ends before `stage.finish`.
     """
     import papermill
+    from jupyter_client import AsyncKernelManager
     from nbclient.exceptions import DeadKernelError
 
     root = find_root()
@@ -339,12 +370,22 @@ def run_notebook(name: str, overrides: dict, output: Path | None = None, attempt
     run_folder = runs_folder(root) / overrides.get("run", declared["run"].default)
     output = (output or run_folder / "notebooks" / path.name).resolve()
     output.parent.mkdir(parents=True, exist_ok=True)
+    kernels = []
+
+    class KnownKernelManager(AsyncKernelManager):
+        """A kernel manager that can be reached from outside of nbclient, which makes it."""
+
+        def __init__(self, **options):
+            super().__init__(**options)
+            kernels.append(self)
+
     for attempt in range(attempts):
         try:
-            papermill.execute_notebook(
-                path, output, overrides, kernel_name="python3", cwd=root, start_timeout=300,
-                progress_bar={"disable": None, "ncols": 90},
-            )  # fmt: skip
+            with passing_signals_on(kernels) as stopped:
+                papermill.execute_notebook(
+                    path, output, overrides, kernel_manager_class=KnownKernelManager, kernel_name="python3", cwd=root, start_timeout=300,
+                    progress_bar={"disable": None, "ncols": 90}, extra_arguments=["--log-level=ERROR"],
+                )  # fmt: skip
             break
         except papermill.PapermillExecutionError as error:
             sentence = error.evalue.strip().splitlines()[0] if error.evalue.strip() else "no message"
@@ -355,9 +396,8 @@ def run_notebook(name: str, overrides: dict, output: Path | None = None, attempt
             )
             raise UserError(f"{name}: {what} (executed so far: {output})") from error
         except DeadKernelError as error:
-            raise UserError(
-                f"{name}: the kernel was killed: out of memory? Try a smaller batch_size. ({output})"
-            ) from error
+            why = "stopped by a signal" if stopped else "the kernel was killed: out of memory? Try a smaller batch_size"
+            raise UserError(f"{name}: {why}. (executed so far: {output})") from error
         except RuntimeError:  # what jupyter_client raises for a kernel that does not come up
             if attempt + 1 == attempts:
                 raise

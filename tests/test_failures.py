@@ -1,0 +1,238 @@
+"""Bad input and accidents in notebooks: one clear sentence, a non-zero exit code, and the finished stages survive."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+import tiny_tutorial
+from tiny_tutorial import FIRST, SECOND, command, manifest, run, snakemake, write_tutorial
+
+from ssmde_lib.errors import UserError
+from ssmde_lib.notebook import begin, read_manifest
+
+
+def sentence(done: subprocess.CompletedProcess) -> str:
+    """The last line of what a failed command said: one sentence, no traceback."""
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stderr.strip().splitlines()[-1]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    """A tutorial whose first stage is finished; tests must not change it."""
+    root = write_tutorial(tmp_path_factory.mktemp("finished"))
+    assert run(root, "00_first").returncode == 0
+    return root
+
+
+@pytest.fixture
+def tutorial(finished, tmp_path) -> Path:
+    """A copy of it to break."""
+    root = tmp_path / "copy"
+    subprocess.run(["cp", "-a", finished, root], check=True)
+    return root
+
+
+class TestParameters:
+    def test_a_typo_names_the_nearest(self, finished):
+        assert "did you mean 'factor'?" in sentence(run(finished, "01_second", "-p", "facter", "2"))
+        assert manifest(finished, "00_first", "laptop")
+
+    def test_a_wrong_type(self, finished):
+        assert "parameter factor must be float, not 'much'" in sentence(
+            run(finished, "01_second", "-p", "factor", "much")
+        )
+        assert "parameter seed must be int, not '1.5'" in sentence(run(finished, "01_second", "-p", "seed", "1.5"))
+
+    def test_a_run_name_that_leaves_the_folder(self, finished):
+        assert "plain folder name" in sentence(run(finished, "01_second", "--run", "../elsewhere"))
+
+    def test_unknown_notebook_and_profile(self, finished):
+        assert "did you mean '01_second'?" in sentence(run(finished, "01_secnod"))
+        assert "did you mean 'smoke'?" in sentence(run(finished, "01_second", "--profile", "smok"))
+
+    def test_a_typo_in_a_profile_stops_the_workflow_before_it_starts(self, tutorial):
+        (tutorial / "configs" / "smoke.yaml").write_text("01_second: {facter: 2}")
+        done = snakemake(tutorial)
+        assert done.returncode == 1
+        assert "did you mean 'factor'?" in done.stderr
+        assert not (tutorial / "runs" / "smoke").exists()
+
+    @pytest.mark.parametrize(
+        ("given", "message"),
+        [
+            (("facter", "2.0"), "did you mean 'factor'?"),
+            (("factor", "much"), "must be float"),
+            (("seed", "1.5"), "must be int"),
+        ],
+    )
+    def test_plain_papermill_too(self, finished, given, message):
+        done = command(finished, "papermill", "notebooks/01_second.ipynb", os.devnull, "-p", *given)
+        assert done.returncode == 1
+        assert message in done.stderr.strip().splitlines()[-1]
+
+
+class TestStages:
+    def test_a_missing_upstream_stage(self, finished):
+        done = run(finished, "01_second", "--run", "other")
+        assert "stage 00_first of run 'other' is missing" in sentence(done)
+        assert "execute notebooks/00_first.ipynb" in sentence(done)
+
+    def test_a_corrupt_artifact(self, tutorial):
+        (tutorial / "runs/laptop/00_first/numbers.json").write_text("[9, 1, 2, 3]")
+        assert "numbers.json is corrupt" in sentence(run(tutorial, "01_second"))
+
+    def test_a_truncated_a_missing_and_a_touched_artifact(self, tutorial):
+        stage = tutorial / "runs/laptop/00_first"
+        (stage / "numbers.json").touch()
+        assert read_manifest(stage)["stage"] == "00_first"
+        (stage / "numbers.json").write_text("[0, 1")
+        with pytest.raises(UserError, match=r"numbers\.json is corrupt"):
+            read_manifest(stage)
+        (stage / "numbers.json").unlink()
+        with pytest.raises(UserError, match=r"numbers\.json is missing"):
+            read_manifest(stage)
+        (stage / "stage.json").write_text("{")
+        with pytest.raises(UserError, match="not a stage manifest"):
+            read_manifest(stage)
+
+    def test_an_undeclared_upstream_stage(self, tutorial, monkeypatch):
+        monkeypatch.chdir(tutorial / "notebooks")
+        monkeypatch.delenv("SSMDE_RUNS", raising=False)
+        stage = begin("01_second", {"run": "laptop", "seed": 0, "factor": 1.0})
+        assert stage.upstream("00_first") == tutorial / "runs/laptop/00_first"
+        with pytest.raises(UserError, match="does not declare that it reads 01_second"):
+            stage.upstream("01_second")
+
+    def test_a_stage_made_from_an_older_one(self, tutorial, monkeypatch):
+        monkeypatch.chdir(tutorial)
+        monkeypatch.delenv("SSMDE_RUNS", raising=False)
+        (tutorial / "notebooks/pipeline.yaml").write_text(
+            "00_first: []\n01_second: [00_first]\n02_third: [00_first, 01_second]\n"
+        )
+        (tutorial / "notebooks/02_third.ipynb").write_bytes((tutorial / "notebooks/00_first.ipynb").read_bytes())
+        parameters = {"run": "laptop", "seed": 0}
+        begin("01_second", parameters | {"factor": 1.0}).finish()
+        begin("02_third", parameters | {"count": 1})
+        begin("00_first", parameters | {"count": 5}).finish()
+        with pytest.raises(UserError, match="01_second was made from another 00_first"):
+            begin("02_third", parameters | {"count": 1})
+
+    def test_bad_parameters_leave_the_finished_stage_alone(self, tutorial, monkeypatch):
+        monkeypatch.chdir(tutorial)
+        monkeypatch.delenv("SSMDE_RUNS", raising=False)
+        with pytest.raises(UserError, match="count must be int, not True"):
+            begin("00_first", {"run": "laptop", "seed": 0, "count": True})
+        assert read_manifest(tutorial / "runs/laptop/00_first")
+
+    def test_an_unfinished_attempt_stays_only_if_it_was_at_the_same(self, tutorial, monkeypatch):
+        monkeypatch.chdir(tutorial)
+        monkeypatch.delenv("SSMDE_RUNS", raising=False)
+        parameters = {"run": "laptop", "seed": 0, "count": 1}
+        first = begin("00_first", parameters)
+        assert not (first.folder / "numbers.json").exists()  # the finished result was replaced
+        (first.folder / "state").write_text("half-way")
+        assert (begin("00_first", parameters).folder / "state").exists()
+        assert not (begin("00_first", parameters | {"seed": 1}).folder / "state").exists()
+
+
+class TestAccidents:
+    def test_an_assertion_names_its_cell(self, tmp_path):
+        root = write_tutorial(tmp_path / "tiny", ["assert 1 + 1 == 3, 'sums are wrong'"])
+        message = sentence(run(root, "00_first"))
+        assert "failed with AssertionError: sums are wrong" in message
+        executed = root / "runs/laptop/notebooks/00_first.ipynb"
+        assert str(executed) in message
+        assert "sums are wrong" in executed.read_text()
+        assert not (root / "runs/laptop/00_first/stage.json").exists()
+
+    def test_a_user_error_is_the_sentence(self, tmp_path):
+        body = ["from ssmde_lib.errors import UserError\nraise UserError('the folder is empty: choose another.')"]
+        root = write_tutorial(tmp_path / "tiny", body)
+        assert sentence(run(root, "00_first")).startswith("Error: 00_first: the folder is empty: choose another.")
+        done = command(root, "papermill", "notebooks/00_first.ipynb", os.devnull)
+        assert done.stderr.strip().splitlines()[-1] == "UserError: the folder is empty: choose another."
+
+    def test_a_killed_kernel_asks_about_memory(self, tmp_path):
+        root = write_tutorial(tmp_path / "tiny", ["import os, signal\nos.kill(os.getpid(), signal.SIGKILL)"])
+        assert "the kernel was killed: out of memory?" in sentence(run(root, "00_first"))
+        assert command(root, "papermill", "notebooks/00_first.ipynb", os.devnull).returncode == 138
+
+    def test_system_exit_is_no_success(self, tmp_path):
+        root = write_tutorial(tmp_path / "tiny", ["raise SystemExit"])
+        assert "00_first ended before stage.finish(...)" in sentence(run(root, "00_first"))
+
+    def test_a_failure_keeps_the_finished_stages_and_the_next_run_goes_on(self, tmp_path):
+        root = write_tutorial(tmp_path / "tiny", FIRST, [*SECOND, "assert not (stage.root / 'fail').exists()"])
+        (root / "fail").touch()
+        assert snakemake(root).returncode == 1
+        first = manifest(root, "00_first")
+        assert "AssertionError" in (root / "runs/smoke/notebooks/01_second.ipynb").read_text()
+        (root / "fail").unlink()
+        assert snakemake(root).returncode == 0
+        assert manifest(root, "00_first") == first
+        assert manifest(root, "01_second")["metrics"] == {"total": 12}
+        assert "Nothing to be done" in snakemake(root).stderr
+
+    def test_sigterm_lets_the_kernel_save(self, tmp_path):
+        body = [
+            "import signal, time\nstopped = []\nsignal.signal(signal.SIGTERM, lambda *_: stopped.append(1))",
+            "(stage.folder / 'running').touch()\nwhile not stopped:\n    time.sleep(0.05)",
+            "(stage.folder / 'state').write_text('saved')\nfrom ssmde_lib.errors import UserError\nraise UserError('stopped by SIGTERM')",
+        ]
+        root = write_tutorial(tmp_path / "tiny", body)
+        environment = os.environ | {"PYTHONPATH": str(tiny_tutorial.REPOSITORY)}
+        words = [sys.executable, "-m", "ssmde_lib.notebook", "00_first"]
+        process = subprocess.Popen(words, cwd=root, env=environment, stderr=subprocess.PIPE, text=True)
+        folder = root / "runs/laptop/00_first"
+        deadline = time.monotonic() + 60
+        while not (folder / "running").exists():
+            assert time.monotonic() < deadline and process.poll() is None
+            time.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 1
+        assert "00_first: stopped by SIGTERM" in errors.strip().splitlines()[-1]
+        assert (folder / "state").read_text() == "saved"
+
+
+def test_the_manifest_holds_what_it_promises(finished):
+    found = manifest(finished, "00_first", "laptop")
+    assert found["parameters"] == {"run": "laptop", "seed": 0, "count": 4}
+    assert found["seed"] == 0
+    assert set(found["outputs"]) == {"numbers.json"}
+    assert found["packages"]["torch"]
+    assert {"upstream", "metrics", "git_commit", "device", "wall_seconds", "peak_memory_mib"} <= set(found)
+
+
+def test_from_the_root_from_notebooks_and_in_a_shell_the_results_are_the_same(tutorial):
+    """Plain Papermill from two folders, and the cells one after another in IPython, as JupyterLab runs them."""
+    from IPython.core.interactiveshell import InteractiveShell
+
+    run(tutorial, "01_second", "-p", "factor", "3")
+    first = manifest(tutorial, "01_second", "laptop")["metrics"]
+    for folder, path in ((tutorial, "notebooks/01_second.ipynb"), (tutorial / "notebooks", "01_second.ipynb")):
+        done = command(folder, "papermill", path, os.devnull, "-p", "factor", "3")
+        assert done.returncode == 0, done.stderr
+        assert manifest(tutorial, "01_second", "laptop")["metrics"] == first == {"total": 18.0}
+    cells = [
+        cell
+        for cell in json.loads((tutorial / "notebooks/01_second.ipynb").read_text())["cells"]
+        if cell["cell_type"] == "code"
+    ]
+    shell, here = InteractiveShell(), Path.cwd()
+    try:
+        os.chdir(tutorial / "notebooks")
+        for cell in cells:
+            shell.run_cell("".join(cell["source"]).replace("1.0", "3.0"), store_history=True).raise_error()
+    finally:
+        os.chdir(here)
+    assert manifest(tutorial, "01_second", "laptop")["metrics"] == first
