@@ -1,17 +1,22 @@
 """The real KITTI slice through the script: K, poses, LiDAR and movers hold together; every bad input gets one clear sentence."""
 
+import hashlib
+import io
 import json
 import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from local_server import serve
 from photometric_check import mean_grey_errors
 
 from data_scripts.prepare_kitti import main
 from ssmde_lib.datasets import kitti
 from ssmde_lib.datasets.clip import Clip
+from ssmde_lib.datasets.prepare import prepare
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 RAW = SHARED / "kitti_raw"
@@ -226,8 +231,6 @@ def test_splits_by_rule():
 
 
 def test_splits_by_lists(tmp_path, monkeypatch):
-    import hashlib
-
     drive, published = "2011_09_26/2011_09_26_drive_0005_sync", {}
     for split, numbers in {"train": (44, 45, 50), "val": (47,), "test": (41, 55)}.items():
         text = "".join(f"{drive} {number} l\n" for number in numbers)
@@ -241,10 +244,36 @@ def test_splits_by_lists(tmp_path, monkeypatch):
     assert numbers == {"train": [43, 44, 45, 46, 49, 50, 51], "val": [46, 47, 48], "test": [41, 55]}
     out = tmp_path / "out"
     kitti_train = kitti.find_drives(RAW, lists=tmp_path)[:1]
-    from ssmde_lib.datasets.prepare import prepare
-
     prepare(kitti_train, out, (64, 192))
     assert Clip(out / "train" / kitti_train[0].name).about["targets"] == [1, 2, 5]
     (tmp_path / "val_files.txt").unlink()
     with pytest.raises(kitti.UserError, match="val_files.txt is missing"):
         kitti.find_drives(RAW, lists=tmp_path)
+
+
+def test_downloads_the_official_archives_and_prepares_them(raw_copy, tmp_path):
+    def zipped(paths):
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w") as file:
+            for path in paths:
+                file.write(path, path.relative_to(raw_copy))
+        return buffer.getvalue()
+
+    grey = raw_copy / "2011_09_26" / DRIVE.name / "image_00" / "data" / "0000000040.png"
+    grey.parent.mkdir(parents=True)
+    grey.write_bytes(b"grey")
+    drive = "2011_09_26_drive_0005"
+    files = {
+        "raw_data/2011_09_26_calib.zip": zipped((raw_copy / "2011_09_26").glob("calib_*.txt")),
+        f"raw_data/{drive}/{drive}_sync.zip": zipped(path for path in raw_copy.rglob("*_sync/**/*") if path.is_file()),
+    }  # as for most drives, there are no tracklets
+    raw, options = tmp_path / "fetched", ("--height", 64, "--width", 192, "--processes", 1, "--download")
+    with serve(files) as (url, requests):
+        result = run("--raw", raw, "--out", tmp_path / "out", *options, "--url", url, "--drives", drive)
+        assert result.exit_code == 0, result.output
+        assert "CC BY-NC-SA" in result.output and len(requests) == 3
+    assert len(Clip(tmp_path / "out" / "train" / f"{drive}_sync_02")) == 2
+    assert not list(raw.rglob("image_00"))
+    for drives, sentence in (((), "all of KITTI raw is 175 GB"), (("--drives", "0005"), "needs its full name")):
+        result = run("--raw", raw, "--out", tmp_path / "out", *options, *drives)
+        assert result.exit_code == 1 and sentence in result.output
