@@ -1,0 +1,54 @@
+"""The streamed loader and the batched jitter give what the literal loader gives."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from reference import loader as literal
+
+from ssmde_lib.datasets.augment import FRAMES, colour_transform
+from ssmde_lib.datasets.clip import Clip
+from ssmde_lib.datasets.stream import StreamedTriplets
+from ssmde_lib.errors import UserError
+
+
+@pytest.fixture
+def clip(tmp_path):
+    rng = np.random.default_rng(0)
+    for i in range(5):
+        image = cv2.GaussianBlur(rng.integers(0, 255, (125, 414, 3), np.uint8), (0, 0), 1)
+        cv2.imwrite(str(tmp_path / f"{i:06d}.png"), image)
+    np.savetxt(tmp_path / "cam.txt", [[240.0, 0, 203], [0, 240, 57], [0, 0, 1]])
+    return Clip(tmp_path)
+
+
+def test_items_equal_the_literal_loader(clip):
+    item = StreamedTriplets([clip], (64, 192))[1]
+    for name, i in zip(FRAMES, (2, 1, 3), strict=True):
+        expected = literal.read_frame(clip.path / clip.frames[i], (64, 192)).transpose(2, 0, 1) * 255
+        assert item[name].dtype == torch.uint8
+        assert np.abs(item[name].numpy() - expected).max() <= 0.51  # rounded to whole grey levels
+    np.testing.assert_allclose(item["K"][0], [240 * 192 / 414, 0, 203.5 * 192 / 414 - 0.5], rtol=1e-6)
+
+
+def test_batched_jitter_equals_one_operation_after_the_other(clip):
+    draw = np.random.default_rng(1).random((4, 3))
+    frames = np.random.default_rng(2).random((3, 3, 4, 6, 3))  # triplet, frame
+    mean = torch.from_numpy(frames.mean((1, 2, 3))).float()
+    matrix, offset = colour_transform(torch.from_numpy(draw).float(), mean, torch.tensor([True, True, False]))
+    for b in range(3):
+        brightness, contrast, saturation = 0.8 + 0.4 * draw[:3, b] if b < 2 else (1, 1, 1)
+        expected = literal.jitter(list(frames[b]), brightness, contrast, saturation, 0.2 * np.pi * (2 * draw[3, b] - 1) * (b < 2))
+        for frame, wanted in zip(frames[b], expected, strict=True):
+            found = np.clip(frame @ matrix[b].double().numpy().T + float(offset[b]), 0, 1)
+            np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
+def test_only_listed_targets_are_items(clip):
+    assert [i for _, i in StreamedTriplets([clip], (64, 192)).index] == [1, 2, 3]
+    (clip.path / "clip.json").write_text(json.dumps({"targets": [0, 3]}))
+    assert StreamedTriplets([Clip(clip.path)], (64, 192)).index == [(0, 3)]
+    with pytest.raises(UserError, match="too few frames for triplets with step 2"):
+        StreamedTriplets([Clip(clip.path)], (64, 192), step=2)
