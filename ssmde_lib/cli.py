@@ -39,7 +39,7 @@ device_option = click.option("--device", help="cpu, cuda or mps (default: the fa
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder to write to.")
 @click.option("--checkpoint", type=click.Path(path_type=Path), help="Weights (default: the shipped student).")
 @click.option("--ply", is_flag=True, help="Also write coloured point clouds.")
-@click.option("--fov", default=60.0, show_default=True, help="Horizontal field of view in degrees, for point clouds.")
+@click.option("--fov", default=60.0, show_default=True, help="Horizontal field of view in degrees, for point clouds of pictures without a cam.txt.")
 @click.option("--batch", default=8, show_default=True, type=click.IntRange(1), help="Pictures at once.")
 @click.option("--limit", type=click.IntRange(1), help="At most so many frames; a webcam runs until Ctrl-C without it.")
 @device_option
@@ -55,7 +55,7 @@ def predict(source: str, out: Path, checkpoint: Path | None, ply: bool, fov: flo
 
     pictures = inference.open_source(source, limit)
     predictor = inference.Predictor.load(checkpoint or inference.SHIPPED, device)
-    writer = PredictionWriter(out, pictures.moving, pictures.fps, predictor.net.architecture["max_depth"], fov if ply else None)
+    writer = PredictionWriter(out, pictures, predictor.net.architecture["max_depth"], camera(source, fov) if ply else None)
     broken = []
     with closing(writer), tqdm(total=pictures.count, unit="frame", mininterval=2, ncols=90) as bar:
         try:
@@ -74,18 +74,30 @@ def predict(source: str, out: Path, checkpoint: Path | None, ply: bool, fov: flo
     click.echo(f"{writer.written} depth maps in {out}")
 
 
+def camera(source: str, fov: float):
+    """Image size (h, w) to K: the cam.txt beside the pictures, or a guess from the field of view."""
+    from ssmde_lib.datasets.clip import Clip
+    from ssmde_lib.inference import guess_intrinsics
+
+    folder = Path(source) if Path(source).is_dir() else Path(source).parent
+    if Path(source).exists() and (folder / "cam.txt").is_file():
+        K = Clip(folder).K
+        return lambda size: K
+    return lambda size: guess_intrinsics(size, fov)
+
+
 class PredictionWriter:
     """Predicts batches and writes their files; of a moving source the scale and the colours are kept steady."""
 
-    def __init__(self, out: Path, moving: bool, fps: float, max_depth: float, fov: float | None):
+    def __init__(self, out: Path, pictures, max_depth: float, intrinsics):
         from ssmde_lib.inference import SteadyScale, VideoFile
 
-        self.out, self.fov, self.max_depth, self.written = out, fov, max_depth, 0
+        self.out, self.intrinsics, self.max_depth, self.written = out, intrinsics, max_depth, 0
         self.units = int(65535 / max_depth)  # one unit for all frames, the finest that holds the network's range
-        self.steady = SteadyScale() if moving else None
-        self.video = VideoFile(out / "side_by_side.webm", fps) if moving else None
+        self.steady = SteadyScale() if pictures.moving else None
+        self.video = VideoFile(out / "side_by_side.webm", pictures.fps) if pictures.moving else None
         self.near = self.far = None
-        for folder in ("depth", "colour", *(["cloud"] if fov else [])):
+        for folder in ("depth", "colour", *(["cloud"] if intrinsics else [])):
             make_folder(out / folder)
 
     def write(self, images: list, predictor) -> None:
@@ -99,7 +111,7 @@ class PredictionWriter:
         import numpy as np
 
         from ssmde_lib.figures import colourise
-        from ssmde_lib.inference import guess_intrinsics, write_depth_png, write_picture, write_point_cloud
+        from ssmde_lib.inference import write_depth_png, write_picture, write_point_cloud
 
         near, far = np.percentile(depth, [2, 98])
         if self.video and self.near is not None:  # colours follow the scene slowly
@@ -110,8 +122,8 @@ class PredictionWriter:
         write_picture(self.out / "colour" / f"{name}.png", colours)
         if self.video:
             self.video.write(np.concatenate([image, colours], 0 if image.shape[1] > 2 * image.shape[0] else 1))
-        if self.fov:
-            K = guess_intrinsics(depth.shape, self.fov)
+        if self.intrinsics:
+            K = self.intrinsics(depth.shape)
             write_point_cloud(self.out / "cloud" / f"{name}.ply", depth, image, K, far=0.99 * self.max_depth)
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -55,6 +56,8 @@ class Predictor:
     def load(cls, path: str | Path = SHIPPED, device: torch.device | str | None = None) -> "Predictor":
         """From our `.safetensors`, a folder of Monodepth2's (`encoder.pth`, `depth.pth`), or a `.ckpt` of SC-Depth."""
         path = Path(path)
+        if path == SHIPPED and not path.is_file():
+            raise UserError(f"the shipped weights {path} are missing: train the student (notebook 08) or give --checkpoint.")
         if path.is_dir():
             net, record = load_monodepth2(path)
         elif path.suffix == ".ckpt":
@@ -134,12 +137,12 @@ def open_source(source: str | Path, limit: int | None = None) -> Source:
             raise UserError(f"{path} holds no .png or .jpg images: point to a folder of images.")
         return Source(read_images(paths), len(paths), moving=False)
     if str(source).isdigit() and not path.exists():
-        return open_video(int(source), f"webcam {source}", limit)
+        return open_video(int(source), f"webcam {source}", "check that it is plugged in and its number right", limit)
     if not path.is_file():
         raise UserError(f"{source} does not exist: give an image, a folder, a video or a webcam's number.")
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return Source(read_images([path]), 1, moving=False)
-    return open_video(str(path), str(path), limit)
+    return open_video(str(path), str(path), "check the file, or convert it to .mp4 or .webm", limit)
 
 
 def read_images(paths: list[Path]) -> Iterator[tuple[str, UInt8[np.ndarray, "h w 3"] | UserError]]:
@@ -150,13 +153,25 @@ def read_images(paths: list[Path]) -> Iterator[tuple[str, UInt8[np.ndarray, "h w
             yield path.stem, error
 
 
-def open_video(source: str | int, name: str, limit: int | None) -> Source:
-    capture = cv2.VideoCapture(source)
+def open_video(source: str | int, name: str, way_out: str, limit: int | None) -> Source:
+    with quiet_opencv():
+        capture = cv2.VideoCapture(source)
     if not capture.isOpened():
-        raise UserError(f"{name} cannot be opened as a video: check the path, or convert it to .mp4 or .webm.")
+        raise UserError(f"{name} cannot be opened as a video: {way_out}.")
     count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) or None
     count = min(count, limit) if count and limit else count or limit
     return Source(read_video(capture, limit), count, moving=True, fps=capture.get(cv2.CAP_PROP_FPS) or 10.0)
+
+
+@contextmanager
+def quiet_opencv() -> Iterator[None]:
+    """Keep OpenCV from logging the failure that we report in a sentence of our own."""
+    level = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        yield
+    finally:
+        cv2.utils.logging.setLogLevel(level)
 
 
 def read_video(capture: cv2.VideoCapture, limit: int | None) -> Iterator[tuple[str, UInt8[np.ndarray, "h w 3"]]]:

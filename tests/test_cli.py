@@ -68,6 +68,23 @@ def test_predict_a_folder_of_mixed_sizes(folder, weights, tmp_path):
     assert cv2.imread(str(out / "colour" / "2.png")).shape == (50, 80, 3)
 
 
+def first_point(path) -> np.ndarray:
+    body = path.read_bytes().split(b"end_header\n", 1)[1]
+    return np.frombuffer(body[:12], "<f4")
+
+
+def test_point_clouds_use_the_camera_beside_the_pictures(folder, weights, tmp_path):
+    def ray() -> np.ndarray:
+        code, output = ssmde("predict", folder / "0.png", "-o", tmp_path / "out", "--checkpoint", weights, "--ply", "--fov", 90)
+        assert code == 0, output
+        x, y, z = first_point(tmp_path / "out" / "cloud" / "0.ply")
+        return np.array([x / z, y / z])
+
+    np.testing.assert_allclose(ray(), [-34.5 / 35, -24.5 / 35], rtol=1e-5)
+    np.savetxt(folder / "cam.txt", [[100, 0, 30], [0, 100, 20], [0, 0, 1]])
+    np.testing.assert_allclose(ray(), [-0.3, -0.2], rtol=1e-5)
+
+
 def test_predict_one_image(folder, weights, tmp_path):
     code, _ = ssmde("predict", folder / "0.png", "-o", tmp_path / "out", "--checkpoint", weights)
     assert code == 0 and names(tmp_path / "out" / "depth") == ["0.png"]
@@ -99,6 +116,7 @@ def test_predict_refuses_bad_input(folder, weights, tmp_path):
     empty.mkdir()
     out = tmp_path / "out"
     assert "empty" in fails("predict", empty, "-o", out, "--checkpoint", weights)
+    assert "webcam 77" in fails("predict", 77, "-o", out, "--checkpoint", weights)
     assert "nothing.png" in fails("predict", tmp_path / "nothing.png", "-o", out, "--checkpoint", weights)
     assert "none.safetensors" in fails("predict", folder, "-o", out, "--checkpoint", tmp_path / "none.safetensors")
     assert not out.exists(), "nothing may be written before the input is known to be good"
