@@ -21,8 +21,8 @@ FLOORS = [
     {"camera", "motion", "metrics"},
     {"warp", "photometric", "networks"},
     {"world", "datasets", "prior", "losses", "multiview"},
-    {"objective", "training", "stages", "evaluation", "inference"},
-    {"figures", "widgets", "exercises", "notebook", "site", "cli"},
+    {"objective", "training", "stages", "evaluation", "inference", "export"},
+    {"figures", "widgets", "exercises", "notebook", "site", "doctor", "cli"},
 ]
 SAME_FLOOR = {
     ("prior", "world"),
