@@ -16,8 +16,9 @@ def augment(batch: dict, generator: torch.Generator, flip: float = 0.5, jitter: 
     teacher_mask` b 1 h w, which are mirrored along. `flip` and `jitter` are the probabilities a triplet. Losses compare the
     clean frames: the jitter is there for the networks alone (Godard et al. 2019, section 4).
     """
-    draw = torch.rand(6, len(batch["K"]), generator=generator, device=generator.device).to(batch["tgt"].device)
+    draw = torch.rand(6, len(batch["K"]), generator=generator, device=generator.device)
     batch = mirror(batch, draw[0] < flip)
+    draw = draw.to(batch["tgt"].device)
     mean = torch.stack([batch[name].mean((2, 3)) for name in FRAMES]).mean(0)  # b 3, one for the triplet
     matrix, offset = colour_transform(draw[2:], mean, draw[1] < jitter)
     for name in FRAMES:
@@ -30,10 +31,10 @@ def mirror(batch: dict, mirrored: Bool[Tensor, " b"]) -> dict:
     """A copy of the batch with the chosen triplets mirrored left to right: images, maps and intrinsics alike."""
     batch = dict(batch)
     for name in (*FRAMES, *MAPS):
-        if name in batch:
-            batch[name] = torch.where(mirrored[:, None, None, None], batch[name].flip(-1), batch[name])
+        if name in batch:  # picture by picture: several times faster than a where over the batch
+            batch[name] = torch.stack([x.flip(-1) if flipped else x for x, flipped in zip(batch[name], mirrored.tolist(), strict=True)])
     K = batch["K"].clone()
-    K[:, 0, 2] = torch.where(mirrored, batch["tgt"].shape[-1] - 1 - K[:, 0, 2], K[:, 0, 2])
+    K[:, 0, 2] = torch.where(mirrored.to(K.device), batch["tgt"].shape[-1] - 1 - K[:, 0, 2], K[:, 0, 2])
     return batch | {"K": K}
 
 
