@@ -85,7 +85,6 @@ def train_network(
         "data": data.as_posix(),
         "size": list(triplets.size),
         "triplets": len(triplets),
-        "size": triplets.size,
         "losses": dataclasses.asdict(losses),
         "schedule": dataclasses.asdict(schedule),
         "final": log[-1],
