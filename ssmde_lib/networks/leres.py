@@ -81,10 +81,6 @@ class Decoder(nn.Module):
         self.conv, self.conv1 = Refine(channels[3], 2 * width), conv3x3(2 * width, width)
         self.ffm2, self.ffm1, self.ffm0 = (Fuse(c, width) for c in reversed(channels[:3]))
         self.outconv = Head(width)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.normal_(module.weight, std=0.01)
-                nn.init.zeros_(module.bias)
 
     def forward(self, features: list[Tensor]) -> Tensor:
         x = double(self.conv1(self.conv(features[3])))

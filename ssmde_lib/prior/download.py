@@ -53,7 +53,7 @@ def resume(part: Path):
                 goes_on = answer.status_code == 206
                 total = int(answer.headers.get("content-length", 0)) + done * goes_on
                 with part.open("ab" if goes_on else "wb") as file, tqdm(total=total, initial=done * goes_on, unit="B", unit_scale=True) as bar:
-                    for block in answer.iter_content(1 << 20):
+                    for block in answer.iter_content(1 << 14):
                         file.write(block)
                         bar.update(len(block))
                 if total and part.stat().st_size < total:

@@ -1,0 +1,90 @@
+"""How good a prior is, zero-shot: python -m ssmde_lib.prior.evaluate --help
+
+Held-out clips of the embedded worlds, and the real packs where they lie. A prior is known up to scale and shift, so its error is given
+after the best scale and shift of inverse depth, and, harder, after the median's scale alone; the order of pixel pairs needs neither.
+"""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import click
+import numpy as np
+import torch
+
+from ssmde_lib.datasets.clip import Clip
+from ssmde_lib.metrics import align, order_accuracy
+from ssmde_lib.prior.providers import Provider, get_provider
+from ssmde_lib.world import render_clip
+
+WORLDS = {"street": ((64, 192), 80.0), "room": ((96, 128), 10.0)}  # size, greatest depth in metres
+PACKS = {"kitti_drive_0005_pack": 80.0, "hololens_000_pack": 10.0}
+TEST = 2  # the split's place in the seeds of world.write_world
+Sample = tuple[np.ndarray, np.ndarray, np.ndarray | None]  # rgb uint8 h w 3, depth h w, movers h w
+
+
+def world_samples(world: str, clips: int, frames: int, every: int, split: int = TEST) -> Iterable[Sample]:
+    """Every `every`-th frame of the split's clips, the ones that `write_world(seed=0)` writes."""
+    for n in range(clips):
+        for i, frame in enumerate(render_clip(world, (0, split, n), frames, *WORLDS[world][0])):
+            if i % every == 0:
+                yield frame.rgb, frame.depth, frame.movers > 0
+
+
+def pack_samples(path: Path, every: int) -> Iterable[Sample]:
+    clip = Clip(path)
+    for i in range(0, len(clip), every):
+        yield clip.image(i), clip.depth(i), None
+
+
+def score(provider: Provider, samples: Iterable[Sample], cap: float) -> dict[str, float]:
+    """Means over images; errors on movers over the images that show at least 30 pixels of them."""
+    rows = []
+    for rgb, depth, movers in samples:
+        pixels = torch.from_numpy(rgb).permute(2, 0, 1)[None].float() / 255
+        rows.append(score_image(provider(pixels)[0, 0].cpu().numpy(), depth, movers, cap))
+    keys = dict.fromkeys(key for row in rows for key in row)
+    means = {key: round(float(np.nanmean([row.get(key, np.nan) for row in rows])), 4) for key in keys}
+    return {"images": len(rows), **means}
+
+
+def score_image(relative: np.ndarray, depth: np.ndarray, movers: np.ndarray | None, cap: float) -> dict[str, float]:
+    known = (depth > 0) & (depth <= cap)
+    regions = {"all": known}
+    if movers is not None:
+        regions |= {"static": known & ~movers, "movers": known & movers}
+    row = {}
+    for name, kind in (("scale_shift", "least_squares_inverse"), ("scale", "median")):
+        error = np.abs(align(relative, depth, known, kind).clip(0.1, cap) - depth) / np.where(known, depth, 1)
+        row |= {f"abs_rel_{name}_{region}": error[mask].mean() for region, mask in regions.items() if mask.sum() >= 30}
+    row["order_all"] = order_accuracy(relative, depth, known)
+    if movers is not None and regions["movers"].sum() >= 30:
+        row["order_movers"] = order_accuracy(relative, depth, known, first=movers)
+    return row
+
+
+@click.command()
+@click.option("--provider", default="leres_small", show_default=True)
+@click.option("--weights", type=Path, help="the provider's own by default")
+@click.option("--clips", default=4, show_default=True, help="test clips of each world, 50 frames each")
+@click.option("--every", default=5, show_default=True, help="take every so many-th frame")
+@click.option("--split", type=click.Choice(["val", "test"]), default="test", show_default=True)
+@click.option("--packs", type=Path, default=Path("../shared/data"), show_default=True, help="folder of the real packs; skipped where absent")
+@click.option("--out", type=Path, default=Path("results/prior.json"), show_default=True)
+def main(provider: str, weights: Path | None, clips: int, every: int, split: str, packs: Path, out: Path) -> None:
+    """Score a provider on the held-out worlds and the real packs; print and write the figures."""
+    prior = get_provider(provider, **({"weights": weights} if weights else {}))
+    results = {"provider": prior.describe(), "split": split}
+    for world, (_, cap) in WORLDS.items():
+        results[world] = score(prior, world_samples(world, clips, 50, every, ["train", "val", "test"].index(split)), cap)
+        click.echo(f"{world}: {json.dumps(results[world])}")
+    for pack, cap in PACKS.items():
+        if (packs / pack).is_dir():
+            results[pack] = score(prior, pack_samples(packs / pack, every), cap)
+            click.echo(f"{pack}: {json.dumps(results[pack])}")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(results, indent=1))
+
+
+if __name__ == "__main__":
+    main()

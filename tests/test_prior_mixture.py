@@ -1,0 +1,94 @@
+"""The mixture: deterministic, varied, physically sensible, and ignorant of the worlds that the prior serves; its augmentation."""
+
+import ast
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import ssmde_lib.prior
+from ssmde_lib.prior.augment import augment, crop, photograph
+from ssmde_lib.prior.mixture import render_view, sample_view
+from ssmde_lib.prior.scenes import load_shards, render_shards
+
+SEEDS = range(2000, 2040)
+
+
+@pytest.fixture(scope="module")
+def frames():
+    return [render_view(seed, 32, 64) for seed in SEEDS]
+
+
+def test_the_same_seed_gives_the_same_bytes(frames):
+    again = render_view(SEEDS[3], 32, 64)
+    np.testing.assert_array_equal(again.rgb, frames[3].rgb)
+    np.testing.assert_array_equal(again.depth, frames[3].depth)
+    assert not np.array_equal(frames[3].rgb, frames[4].rgb)
+
+
+def test_views_are_varied_and_sensible(frames):
+    assert all((frame.depth > 0.1).all() for frame in frames), "the camera stands inside something"
+    assert np.mean([np.isfinite(frame.depth).mean() > 0.2 for frame in frames]) > 0.9
+    medians = [np.median(frame.depth) for frame in frames]
+    assert np.nanmin(medians) < 3 and np.max([m for m in medians if np.isfinite(m)]) > 10
+    assert 0.1 < np.mean([np.isinf(frame.depth).any() for frame in frames]) < 0.9, "indoors and outdoors"
+    aspects = [frame.K[1, 1] / frame.K[0, 0] * 2 for frame in frames]
+    assert min(aspects) < 1.6 and max(aspects) > 2.6
+    assert np.std([frame.rgb.mean() for frame in frames]) > 15
+
+
+def test_size_changes_the_sampling_only():
+    small, large = sample_view(5, 32, 64), sample_view(5, 64, 128)
+    np.testing.assert_allclose((large.K[:2, 2] + 0.5) / 2 - 0.5, small.K[:2, 2])
+    np.testing.assert_allclose(large.K[[0, 1], [0, 1]] / 2, small.K[[0, 1], [0, 1]])
+    assert len(small.scene.primitives) == len(large.scene.primitives)
+
+
+def test_training_never_imports_the_worlds_it_serves():
+    """Only the renderer and its building blocks: neither street nor room, nor what they are made of."""
+    folder = Path(ssmde_lib.prior.__file__).parent
+    for name in ("mixture.py", "scenes.py", "augment.py", "losses.py", "train.py"):
+        for node in ast.walk(ast.parse((folder / name).read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ssmde_lib.world"):
+                assert node.module in ("ssmde_lib.world.engine", "ssmde_lib.world.scene"), (name, node.module)
+
+
+def test_shards_resume_and_join(tmp_path, monkeypatch):
+    monkeypatch.setattr("ssmde_lib.prior.scenes.SHARD", 2)
+    first = render_shards(tmp_path, 0, 2, (32, 64))
+    stamp = first[0].stat().st_mtime_ns
+    data = load_shards(render_shards(tmp_path, 0, 4, (32, 64)))
+    assert first[0].stat().st_mtime_ns == stamp, "a finished shard was rendered again"
+    assert [tuple(data[key].shape) for key in ("images", "depths", "K")] == [(4, 3, 32, 64), (4, 1, 32, 64), (4, 3, 3)]
+    np.testing.assert_array_equal(data["images"][3].permute(1, 2, 0), render_view(3, 32, 64).rgb)
+
+
+def test_a_cropped_pixel_keeps_its_ray():
+    """Images that hold each pixel's own ray (x/z, y/z): after any crop, aspect and mirror the new K gives the same rays."""
+    torch.manual_seed(0)
+    b, h, w = 16, 40, 80
+    K = torch.tensor([[50.0, 0, 37], [0, 35, 21], [0, 0, 1]]).expand(b, 3, 3)
+    y, x = torch.meshgrid(torch.arange(float(h)), torch.arange(float(w)), indexing="ij")
+    rays = torch.stack([(x - 37) / 50, (y - 21) / 35, torch.ones_like(x)]).expand(b, 3, h, w)
+    images, depths, new_K = crop(rays, rays[:, 2:], K, (24, 64))
+    assert (depths == 1).all()
+    v, u = torch.meshgrid(torch.arange(24.0), torch.arange(64.0), indexing="ij")
+    expected_x = (u - new_K[:, 0, 2].view(b, 1, 1)) / new_K[:, 0, 0].view(b, 1, 1)
+    expected_y = (v - new_K[:, 1, 2].view(b, 1, 1)) / new_K[:, 1, 1].view(b, 1, 1)
+    inner = np.s_[:, 2:-2, 2:-2]
+    torch.testing.assert_close(images[:, 1][inner], expected_y[inner], rtol=0, atol=1e-3)
+    mirrored = torch.where((images[:, 0, 0, -1] > images[:, 0, 0, 0]), 1.0, -1.0).view(b, 1, 1)
+    assert set(mirrored.flatten().tolist()) == {-1.0, 1.0}
+    torch.testing.assert_close((images[:, 0] * mirrored)[inner], expected_x[inner], rtol=0, atol=1e-3)
+
+
+def test_augmentation_changes_pictures_not_depths():
+    torch.manual_seed(0)
+    images, depths = torch.rand(8, 3, 32, 64), 1 + torch.rand(8, 1, 32, 64)
+    K = torch.eye(3).expand(8, 3, 3)
+    out, out_depths, _ = augment(images, depths, K, (32, 64))
+    assert out.shape == images.shape and 0 <= out.min() and out.max() <= 1
+    assert torch.isin(out_depths, depths).all(), "depth must never be blended across edges"
+    flat = photograph(torch.full((8, 3, 16, 16), 0.5))
+    assert flat.mean((1, 2, 3)).std() > 0.03, "exposure must vary"
