@@ -35,6 +35,7 @@ class Losses:
     # Self-supervision.
     photometric: float = 1.0
     geometry: float = 0.1
+    geometry_warmup: float = 0.3  # share of the training over which its weight grows from 0: agreement before there is depth is a constant depth
     smoothness: float = 1e-3
     automask: bool = True
     self_discovered: bool = True
@@ -92,6 +93,8 @@ class Objective:
             images, prediction.disparities[: len(depths)], depths, prediction.source_depths, K, prediction.T, self.weights
         )
         terms = dict(base.terms)
+        if "geometry" in terms:
+            terms["geometry"] = terms["geometry"] * min(1.0, progress / max(self.losses.geometry_warmup, 1e-9))
         if self.losses.uses_prior:
             terms |= self.prior_terms(depths[0], batch, base.weight, progress, generator)
         if self.losses.distillation:

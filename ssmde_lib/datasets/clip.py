@@ -124,9 +124,9 @@ class Triplets(Dataset):
         if len(sizes) != 1:
             raise UserError(f"clips have different sizes {sorted(sizes)}: prepare the data set at one size.")
         self.size = sizes.pop()
-        if self.size[0] % 32 or self.size[1] % 32 or min(self.size) < 64:
+        if self.size[0] % 32 or self.size[1] % 32:
             height, width = self.size
-            raise UserError(f"image size {height}x{width} of {clips[0].path} must be divisible by 32 and at least 64: resize the frames.")
+            raise UserError(f"image size {height}x{width} of {clips[0].path} is not divisible by 32: resize the frames.")
         self.clips, self.step = clips, step
         self.index = [(c, i) for c, clip in enumerate(clips) for i in range(step, len(clip) - step)]
         if not self.index:

@@ -10,11 +10,21 @@ from ssmde_lib.networks.resnet import ResNetEncoder
 DECODER_CHANNELS = (16, 32, 64, 128, 256)  # at 1/1, 1/2, … 1/16, for width 64
 
 
-class ConvBlock(nn.Sequential):
-    """3x3 convolution with reflected borders, then ELU."""
+class ReflectedConv(nn.Conv2d):
+    """3x3 convolution with reflected borders; maps of one row or column, which have nothing to reflect, repeat it."""
 
     def __init__(self, inputs: int, outputs: int):
-        super().__init__(nn.Conv2d(inputs, outputs, 3, padding=1, padding_mode="reflect"), nn.ELU(inplace=True))
+        super().__init__(inputs, outputs, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(F.pad(x, (1, 1, 1, 1), mode="reflect" if min(x.shape[-2:]) > 1 else "replicate"))
+
+
+class ConvBlock(nn.Sequential):
+    """Convolution with reflected borders, then ELU."""
+
+    def __init__(self, inputs: int, outputs: int):
+        super().__init__(ReflectedConv(inputs, outputs), nn.ELU(inplace=True))
 
 
 class DenseSkip(nn.Module):
@@ -52,7 +62,7 @@ class DepthNet(nn.Module):
         skip = [0, *enc[:-1]]
         self.before = nn.ModuleList(ConvBlock(below[i], channels[i]) for i in range(5))
         self.after = nn.ModuleList(ConvBlock(channels[i] + skip[i], channels[i]) for i in range(5))
-        self.heads = nn.ModuleList(nn.Conv2d(channels[i], 1, 3, padding=1, padding_mode="reflect") for i in range(scales))
+        self.heads = nn.ModuleList(ReflectedConv(channels[i], 1) for i in range(scales))
         self.dense = nn.ModuleList(DenseSkip(enc, skip[i]) for i in range(1, 5)) if skips == "dense" else None
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> list[Float[Tensor, "b 1 _ _"]]:
