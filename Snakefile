@@ -51,7 +51,7 @@ for stage, upstream in STAGES.items():
             overrides=PARAMETERS[stage],
         threads: 1
         shell:
-            "OMP_NUM_THREADS={threads} python -m ssmde_lib.notebook {params.stage} --profile {PROFILE} --run {RUN} --output {log:q}"
+            "OMP_NUM_THREADS={threads} ssmde run {params.stage} --profile {PROFILE} --run {RUN} --output {log:q}"
 
 
 if (ROOT / "workflow/ablation.smk").exists():  # the grid of `make ablation`

@@ -426,7 +426,3 @@ def run_command(notebook: str, given: tuple, run_name: str | None, profile: str 
         overrides["run"] = run_name or profile
     overrides |= {key: declared[key].parse(text) for key, text in given}
     click.echo(f"executed: {run_notebook(name, overrides, output)}")
-
-
-if __name__ == "__main__":
-    run_command()

@@ -190,7 +190,7 @@ class TestAccidents:
         ]
         root = write_tutorial(tmp_path / "tiny", body)
         environment = os.environ | {"PYTHONPATH": str(tiny_tutorial.REPOSITORY)}
-        words = [sys.executable, "-m", "ssmde_lib.notebook", "00_first"]
+        words = [Path(sys.executable).parent / "ssmde", "run", "00_first"]
         process = subprocess.Popen(words, cwd=root, env=environment, stderr=subprocess.PIPE, text=True)
         folder = root / "runs/laptop/00_first"
         deadline = time.monotonic() + 60

@@ -56,7 +56,7 @@ def command(root: Path, *words: str, **environment: str) -> subprocess.Completed
 
 
 def run(root: Path, name: str, *words: str, **environment: str) -> subprocess.CompletedProcess:
-    return command(root, "python", "-m", "ssmde_lib.notebook", name, *words, **environment)
+    return command(root, "ssmde", "run", name, *words, **environment)
 
 
 def snakemake(root: Path, *words: str) -> subprocess.CompletedProcess:
