@@ -11,7 +11,7 @@ import numpy as np
 
 
 def check(
-    function: Callable,
+    function: Callable | None,
     reference: Callable,
     cases: list[tuple],
     *,
@@ -21,8 +21,11 @@ def check(
 ) -> bool:
     """True if `function` agrees with `reference` on every case (a tuple of arguments); prints the verdict, never raises.
 
-    Results may be numbers, arrays, tensors, or tuples, lists and dictionaries of them.
+    A notebook sets the student's function to None at first: that is "not attempted yet". Results may be numbers, arrays, tensors, or tuples, lists and dictionaries of them.
     """
+    if function is None:
+        print("… not attempted yet: write the function and run the cell again.")
+        return False
     name = getattr(function, "__name__", "your function")
     for number, arguments in enumerate(cases, 1):
         problem = compare(function, reference, arguments, rtol, atol)

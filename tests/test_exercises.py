@@ -61,3 +61,8 @@ def test_tuples_and_dictionaries(capsys):
     assert "value 2: the value at (0,) is 2" in capsys.readouterr().out
     assert not check(lambda x: {"b": x}, lambda x: {"a": x}, [(1.0,)], hint="name it a")
     assert "keys ['a'] is expected. Hint: name it a." in capsys.readouterr().out
+
+
+def test_none_is_not_attempted(capsys):
+    assert not check(None, scale, CASES)
+    assert capsys.readouterr().out.startswith("… not attempted yet")
