@@ -29,7 +29,7 @@ SAME_FLOOR = {
     ("prior", "datasets"),
     ("world", "datasets"),
 }  # on the floor of data; others: floors 4 and 5
-IMPORTED_AS = {"cv2": "opencv-python", "yaml": "pyyaml"}
+IMPORTED_AS = {"PIL": "pillow", "cv2": "opencv-python", "yaml": "pyyaml"}
 CONDA_NAMES = {"pytorch": "torch"}
 
 
