@@ -63,6 +63,14 @@ def colourise(depth, near: float | None = None, far: float | None = None, colour
     return np.where(known[..., None], colours * 255, 128).astype(np.uint8)
 
 
+def tint(values, low: float | None = None, high: float | None = None, colour_map: str = ERROR_MAP) -> np.ndarray:
+    """A map `h w` of numbers (error, weight, …) as uint8 RGB `h w 3`, bright is high; the range is its own unless given."""
+    values = to_image(values).astype(np.float64)
+    low, high = (np.nanmin(values) if low is None else low), (np.nanmax(values) if high is None else high)
+    colours = colormaps[colour_map](np.clip((values - low) / max(high - low, 1e-12), 0, 1))[..., :3]
+    return (colours * 255).astype(np.uint8)
+
+
 def image_grid(rows, titles=None, labels=None, width: float = 10.0) -> Figure:
     """Rows of images; `titles` stand above the columns, `labels` left of the rows. Single channels are grey."""
     rows = [[to_image(image) for image in row] for row in rows]
