@@ -133,7 +133,7 @@ def filter_clip(depth_net: DepthNet, pose_net: PoseNet, clip: Clip, config: Filt
     depth = predict_clip(depth_net, clip)
     T_next_tgt = predict_motion(pose_net, clip, step)
     K = torch.from_numpy(clip.K).to(depth)[None]
-    for i in range(step, len(clip) - step):
+    for i in clip.targets(step):
         views = [(depth[[i + step]], T_next_tgt[[i]]), (depth[[i - step]], inverse(T_next_tgt[[i - step]]))]
         errors, valids = zip(*(reprojection_error(depth[[i]], source, K, T) for source, T in views), strict=True)
         mask = filter_mask(errors, valids, config.threshold or "mean")

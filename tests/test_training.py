@@ -18,6 +18,7 @@ from ssmde_lib.training import Schedule, StepSampler, from_options, read_log, tr
 
 TINY = Architecture(width=8, pose_width=8)
 PRIOR = {"ranking": 0.1, "normal": 0.1, "edge_normal": 0.1}
+TEACHER = Losses(**PRIOR)
 
 
 class Moving(torch.utils.data.Dataset):
@@ -38,7 +39,7 @@ class Moving(torch.utils.data.Dataset):
         return {**{n: f[i] for n, f in self.frames.items()}, "K": self.K, "relative_depth": self.relative_depth[i]}
 
 
-def run(folder, schedule, losses=Losses(**PRIOR), seed=0, data=None, model=None, objective=None):
+def run(folder, schedule, losses=TEACHER, seed=0, data=None, model=None, objective=None):
     folder.mkdir(parents=True, exist_ok=True)
     model = model or TINY.build(seed)
     log = train(model, objective or Objective(losses, model), data or Moving(), schedule, seed=seed, folder=folder, progress_bar=False)
@@ -59,7 +60,7 @@ def test_one_seed_gives_one_result(tmp_path):
     assert not torch.equal(first, other)
 
 
-@pytest.mark.parametrize("losses", [Losses(**PRIOR), Losses(distillation=1.0, teacher="ema")], ids=["prior", "ema"])
+@pytest.mark.parametrize("losses", [TEACHER, Losses(distillation=1.0, teacher="ema")], ids=["prior", "ema"])
 def test_a_killed_run_resumes_to_the_same_result(tmp_path, losses):
     whole, log = run(tmp_path / "whole", SHORT, losses)
 
@@ -101,7 +102,7 @@ def test_a_teacher_can_be_copied_in_mid_training(tmp_path):
             copies.append(copy.deepcopy(model))
 
     model = TINY.build(0)
-    run(tmp_path, SHORT, model=model, objective=Copying(Losses(**PRIOR), model))
+    run(tmp_path, SHORT, model=model, objective=Copying(TEACHER, model))
     assert torch.equal(weights(copies[-1]), weights(model))
     assert not torch.equal(weights(copies[0]), weights(model))
 
@@ -165,7 +166,7 @@ class DeviceRule(TorchFunctionMode):
     """Rejects tensor factories without an explicit device, and .cuda() and .cpu()."""
 
     FACTORIES = ("tensor", "zeros", "ones", "full", "empty", "rand", "randn", "randint", "randperm", "arange", "linspace", "eye")
-    RULED = {getattr(torch, name) for name in FACTORIES}
+    RULED = frozenset(getattr(torch, name) for name in FACTORIES)
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         kwargs = kwargs or {}

@@ -81,6 +81,11 @@ class Clip:
     def stem(self, i: int) -> str:
         return Path(self.frames[i]).stem
 
+    def targets(self, step: int) -> list[int]:
+        """Frames with both neighbours at distance `step`; of these, those that clip.json names as `targets` (benchmark lists)."""
+        chosen = self.about.get("targets", range(len(self)))
+        return [i for i in chosen if step <= i < len(self) - step]
+
     def image(self, i: int) -> np.ndarray:
         """Frame i, uint8 h w 3, RGB."""
         return read_image(self.path / self.frames[i])
@@ -128,7 +133,7 @@ class Triplets(Dataset):
             height, width = self.size
             raise UserError(f"image size {height}x{width} of {clips[0].path} is not divisible by 32: resize the frames.")
         self.clips, self.step = clips, step
-        self.index = [(c, i) for c, clip in enumerate(clips) for i in range(step, len(clip) - step)]
+        self.index = [(c, i) for c, clip in enumerate(clips) for i in clip.targets(step)]
         if not self.index:
             raise UserError(f"{clips[0].path} has too few frames for triplets with step {step}: use longer clips or a smaller step.")
         self.images = [torch.from_numpy(np.stack([clip.image(i) for i in range(len(clip))])).permute(0, 3, 1, 2) for clip in clips]
@@ -157,16 +162,20 @@ def clip_folder(clip: Clip, root: str | Path) -> Path:
     return nested if nested.is_dir() else Path(root) / clip.name
 
 
-def read_pseudo_clip(clip: Clip, root: Path) -> torch.Tensor:
-    from ssmde_lib.prior import read_pseudo_depth  # the prior lives on this floor and writes through this module
+def read_pseudo_depth(path: str | Path) -> np.ndarray:
+    """Relative depth of one frame in (0, 1], float32 h w, far is large (written by `prior.write_pseudo_depth`)."""
+    return read_image(path, cv2.IMREAD_UNCHANGED).astype(np.float32) / 65535
 
+
+def read_pseudo_clip(clip: Clip, root: Path) -> torch.Tensor:
+    """Relative depth of every frame, float32 n h w."""
     folder = clip_folder(clip, root)
     return torch.from_numpy(np.stack([read_pseudo_depth(folder / f"{clip.stem(i)}.png") for i in range(len(clip))]))
 
 
 def read_label_clip(clip: Clip, root: Path, step: int) -> dict[int, tuple[torch.Tensor, torch.Tensor]]:
     labels = {}
-    for i in range(step, len(clip) - step):
+    for i in clip.targets(step):
         with np.load(clip_folder(clip, root) / f"{clip.stem(i)}.npz") as arrays:
             labels[i] = torch.from_numpy(arrays["depth"]), torch.from_numpy(arrays["mask"])
     return labels

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from ssmde_lib.datasets.clip import Clip, find_clips, read_image
+from ssmde_lib.datasets.clip import Clip, find_clips
 from ssmde_lib.errors import UserError
 from ssmde_lib.prior.providers import Provider
 
@@ -36,11 +36,6 @@ def write_pseudo_depth(provider: Provider, data_root: str | Path, out_root: str 
             for i, depth in zip(indices, depths, strict=True):
                 write_map(folder / f"{clip.stem(i)}.png", depth)
     return manifest
-
-
-def read_pseudo_depth(path: str | Path) -> np.ndarray:
-    """Relative depth of one frame in (0, 1], float32 h w, far is large."""
-    return read_image(path, cv2.IMREAD_UNCHANGED).astype(np.float32) / LEVELS
 
 
 def write_map(path: Path, depth: np.ndarray) -> None:

@@ -1,0 +1,121 @@
+"""The stages on a tiny world: what they write, that they learn, and what they say of bad input."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from ssmde_lib import ablation
+from ssmde_lib.datasets.clip import Clip, Triplets, find_clips
+from ssmde_lib.errors import UserError
+from ssmde_lib.evaluation import get_protocol
+from ssmde_lib.networks import checkpoint
+from ssmde_lib.objective import Losses
+from ssmde_lib.prior import read_pseudo_depth, write_pseudo_depth
+from ssmde_lib.stages import Architecture, Filter, filter_clip, predict_clip, train_network, write_labels
+from ssmde_lib.training import Schedule
+from ssmde_lib.world import write_world
+
+TINY = Architecture(width=8, pose_width=8)
+SHORT = Schedule(steps=2, batch_size=2, log_every=1)
+
+
+class Brightness:
+    """A stand-in prior for tests: darker is farther."""
+
+    name = "brightness stand-in"
+    device = "cpu"
+
+    def __call__(self, images):
+        return 2 - images.mean(1, keepdim=True)
+
+    def describe(self):
+        return {"provider": self.name}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    root = tmp_path_factory.mktemp("world")
+    write_world(root / "data", "street", {"train": 1, "val": 1, "test": 1}, 5, 64, 96, 0, workers=1)
+    write_pseudo_depth(Brightness(), root / "data", root / "pseudo", 4)
+    return root
+
+
+@pytest.fixture(scope="module")
+def teacher(world):
+    train_network(world / "teacher", world / "data", TINY, Losses(ranking=0.1), SHORT, seed=0, pseudo=world / "pseudo")
+    return world / "teacher"
+
+
+def test_a_training_stage_writes_networks_that_say_where_they_come_from(teacher):
+    record = checkpoint.read_record(teacher / "depth.safetensors")
+    assert (record["seed"], record["triplets"], record["size"]) == (0, 3, [64, 96])
+    assert record["losses"]["ranking"] == 0.1
+    assert not (teacher / "state").exists()
+    net = checkpoint.load(teacher / "depth.safetensors")
+    assert not net.training
+    assert net.architecture["width"] == 8
+
+
+@pytest.mark.parametrize("kind", ["none", "plain", "extended"])
+def test_labels_are_the_teachers_depth_under_the_mask(world, teacher, tmp_path, kind):
+    coverage = write_labels(tmp_path, world / "data", teacher, Filter(kind), pseudo=world / "pseudo")
+    clip = find_clips(world / "data", "train")[0]
+    depth = predict_clip(checkpoint.load(teacher / "depth.safetensors"), clip)[2, 0].numpy()
+    with np.load(tmp_path / "train" / clip.name / f"{clip.stem(2)}.npz") as label:
+        assert np.allclose(label["depth"], depth, rtol=1e-3)
+        assert label["mask"].all() if kind == "none" else 0 < label["mask"].mean() < 1
+    assert coverage["all"]["coverage"] == (1 if kind == "none" else pytest.approx(coverage["all"]["coverage"]))
+    assert set(coverage) == {"all", "static", "dynamic"}
+    item = Triplets([clip], pseudo=world / "pseudo", labels=tmp_path)[1]
+    assert torch.equal(item["teacher_depth"][0], torch.from_numpy(depth).half().float())
+
+
+def test_the_extended_filter_keeps_what_the_plain_one_keeps(world, teacher):
+    clip = find_clips(world / "data", "train")[0]
+    nets = [checkpoint.load(teacher / name) for name in ("depth.safetensors", "pose.safetensors")]
+    pseudo = torch.from_numpy(np.stack([read_pseudo_depth(world / "pseudo" / "train" / clip.name / f"{clip.stem(i)}.png") for i in range(5)]))
+    plain, extended = ([mask for _, _, mask, _ in filter_clip(*nets, clip, Filter(kind), 1, pseudo)] for kind in ("plain", "extended"))
+    assert all((e | ~p).all() for p, e in zip(plain, extended, strict=True))
+
+
+def test_the_networks_overfit_one_triplet(world, tmp_path):
+    """From its three frames alone, the network finds a depth and a motion that explain them better than standing still."""
+    data = tmp_path / "one"
+    clip = find_clips(world / "data", "train")[0]
+    (data / "train" / "clip").mkdir(parents=True)
+    for name in (*clip.frames[:3], "cam.txt", "clip.json"):
+        (data / "train" / "clip" / name).symlink_to(clip.path / name)
+    schedule = Schedule(steps=60, batch_size=2, learning_rate=1e-3, log_every=5, decay="constant")
+    losses = Losses(automask=False, geometry=0.0, smoothness=0.0)
+    log = train_network(tmp_path / "out", data, TINY, losses, schedule, seed=0)
+    assert log[-1]["photometric"] < 0.75 * log[0]["photometric"]
+
+
+def test_a_row_of_the_ablation_leaves_a_record(world, tmp_path):
+    arguments = (world / "data", world / "pseudo", get_protocol("embedded"), SHORT, TINY)
+    ablation.run_row("teacher", tmp_path / "teacher_0", *arguments, seed=0)
+    record = ablation.run_row("student_plain", tmp_path / "student_plain_0", *arguments, seed=0, teacher=tmp_path / "teacher_0")
+    assert record == json.loads((tmp_path / "student_plain_0" / "record.json").read_text())
+    assert set(record["summary"]) == {"all", "static", "dynamic"}
+    assert [r["row"] for r in ablation.read_records(tmp_path)] == ["teacher", "student_plain"]
+    table = ablation.summarise(ablation.read_records(tmp_path), "all")
+    row = table["student_plain"]
+    assert row["mean"] == pytest.approx(record["summary"]["all"]["abs_rel"])
+    assert row["low"] - 1e-5 <= row["mean"] <= row["high"] + 1e-5  # records keep five digits
+    with pytest.raises(UserError, match="learns from row 'teacher'"):
+        ablation.run_row("student_plain", tmp_path / "x", *arguments, seed=0)
+    with pytest.raises(UserError, match="unknown row 'students'"):
+        ablation.run_row("students", tmp_path / "x", *arguments, seed=0)
+
+
+def test_bad_folders_are_one_sentence(world, tmp_path):
+    with pytest.raises(UserError, match="holds no clips"):
+        find_clips(world / "data", "tset")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=r"holds no \.png or \.jpg"):
+        Clip(tmp_path / "empty")
+    write_world(tmp_path / "odd", "street", {"train": 1}, 3, 48, 96, 0, workers=1)
+    with pytest.raises(UserError, match="48x96 .* not divisible by 32"):
+        Triplets(find_clips(tmp_path / "odd", "train"))
