@@ -21,7 +21,8 @@ def check(
 ) -> bool:
     """True if `function` agrees with `reference` on every case (a tuple of arguments); prints the verdict, never raises.
 
-    A notebook sets the student's function to None at first: that is "not attempted yet". Results may be numbers, arrays, tensors, or tuples, lists and dictionaries of them.
+    A notebook sets the student's function to None at first: that is "not attempted yet". Results may be numbers,
+    arrays, tensors, or tuples, lists and dictionaries of them.
     """
     if function is None:
         print("… not attempted yet: write the function and run the cell again.")
