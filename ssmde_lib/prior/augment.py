@@ -14,7 +14,7 @@ def augment(images: Images, depths: Float[Tensor, "b 1 h w"], K: Float[Tensor, "
     return photograph(coarsen(images)), depths, K
 
 
-def crop(images: Images, depths: Tensor, K: Tensor, size: tuple[int, int], smallest: float = 0.8) -> tuple[Tensor, Tensor, Tensor]:
+def crop(images: Images, depths: Tensor, K: Tensor, size: tuple[int, int], smallest: float = 0.85) -> tuple[Tensor, Tensor, Tensor]:
     """A random window of each image, half of them mirrored, resampled to `size`: colour bilinearly, depth by the nearest pixel."""
     b, device = len(images), images.device
     h, w = images.shape[-2:]
@@ -54,13 +54,13 @@ def photograph(images: Images) -> Images:
         return torch.empty(b, channels, 1, 1, device=device).uniform_(low, high)
 
     swapped = images[:, torch.randperm(3, device=device)]
-    images = torch.where(draw(0, 1) < 0.5, swapped, images)
+    images = torch.where(draw(0, 1) < 0.3, swapped, images)
     grey = images.mean(1, keepdim=True)
     images = grey + draw(0, 1.5) * (images - grey)
     level = images.mean((1, 2, 3), keepdim=True).clamp(min=0.02)
     exposure = torch.where(draw(0, 1) < 0.6, draw(0.25, 0.6) / level, draw(0.6, 1.5))  # most cameras expose for the mean
     images = images * exposure.clamp(max=6) * draw(0.85, 1.15, 3)
-    images = images.clamp(0, 1).pow(draw(-0.5, 0.4).exp())
-    images = 0.5 + draw(0.6, 1.3) * (images - 0.5) + draw(-0.1, 0.1)
+    images = images.clamp(0, 1).pow(draw(-0.3, 0.3).exp())
+    images = 0.5 + draw(0.7, 1.2) * (images - 0.5) + draw(-0.08, 0.08)
     noise = torch.randn_like(images) * (draw(0, 1) - 0.3).clamp(min=0) * 0.05
     return (images + noise).clamp(0, 1)

@@ -30,9 +30,9 @@ class View:
 def sample_view(seed: int, height: int, width: int) -> View:
     """A random view, deterministic by seed. Pixels need not be square: the virtual aspect is random, as if squashed to the size."""
     rng = np.random.default_rng([2021, seed])
-    family = rng.choice([terrain, corridor, interior, clutter], p=[0.34, 0.26, 0.32, 0.08])
-    field_of_view = np.deg2rad(rng.uniform(35, 100))
-    aspect = rng.choice([rng.uniform(1, 1.9), rng.uniform(1.9, 3.7)])
+    family = rng.choice([terrain, corridor, interior, clutter], p=[0.28, 0.36, 0.34, 0.02])
+    field_of_view = np.deg2rad(rng.uniform(50, 100))
+    aspect = rng.choice([rng.uniform(1.2, 2.2), rng.uniform(2.2, 3.6)], p=[0.35, 0.65])
     fx = width / 2 / np.tan(field_of_view / 2)
     fy = fx * aspect * height / width
     centre = rng.normal(0.5, 0.02, 2) * (width, height) - 0.5
@@ -64,7 +64,7 @@ def random_colour(rng: Rng) -> np.ndarray:
 def random_paint(rng: Rng) -> Paint:
     """A scene's own palette and taste: some are plain all over, some busy."""
     palette = [random_colour(rng) for _ in range(rng.integers(3, 10))]
-    busy, rough = rng.random(), rng.uniform(0, 0.6)
+    busy, rough = rng.random() ** 2, rng.uniform(0, 0.5)
 
     def colour() -> tuple:
         base = palette[rng.integers(len(palette))] if rng.random() < 0.8 else random_colour(rng)
@@ -312,20 +312,20 @@ def backdrop(stage: Stage) -> None:
 
 def terrain(rng: Rng, paint: Paint, field_of_view: float) -> tuple[Scene, np.ndarray]:
     """Open ground with paths, things at all distances, something on the horizon."""
-    camera = handheld(rng, log_uniform(rng, 0.6, 3.2), 0.1, 0.04, yaw=rng.uniform(-3, 3))
-    stage = Stage(rng, paint, camera, clearance=1.0)
+    camera = handheld(rng, log_uniform(rng, 1.0, 2.4), 0.04, 0.015, yaw=rng.uniform(-3, 3))
+    stage = Stage(rng, paint, camera, clearance=2.0)
     ground(stage)
     backdrop(stage)
-    stage.scatter(rng.integers(5, 40), 2.0, 70.0, field_of_view / 2, OUTDOOR)
+    stage.scatter(rng.integers(5, 30), 3.0, 60.0, field_of_view / 2, OUTDOOR)
     return Scene(stage.primitives, shadows=stage.shadows, **daylight(rng)), camera
 
 
 def corridor(rng: Rng, paint: Paint, field_of_view: float) -> tuple[Scene, np.ndarray]:
     """Ground between two broken rows of blocks, from alley to avenue, with things in between."""
-    camera = handheld(rng, log_uniform(rng, 0.7, 2.8), 0.07, 0.03, yaw=rng.normal(0, 0.25))
-    stage = Stage(rng, paint, camera, clearance=0.9)
+    camera = handheld(rng, log_uniform(rng, 1.0, 2.4), 0.04, 0.015, yaw=rng.normal(0, 0.15))
+    stage = Stage(rng, paint, camera, clearance=2.0)
     ground(stage)
-    half_width, storey = log_uniform(rng, 2.0, 16.0), log_uniform(rng, 1.5, 14)
+    half_width, storey = log_uniform(rng, 3.0, 16.0), log_uniform(rng, 2.0, 14)
     for side in (-1, 1):
         z = rng.uniform(-10, -3)
         while z < 110:
@@ -336,10 +336,10 @@ def corridor(rng: Rng, paint: Paint, field_of_view: float) -> tuple[Scene, np.nd
     if rng.random() < 0.3:
         stage.slab((60, storey, 2), place(y=-storey, z=log_uniform(rng, 15, 90), yaw=rng.normal(0, 0.2)))
     backdrop(stage)
-    stage.scatter(rng.integers(4, 26), 2.0, 60.0, min(field_of_view / 2, 0.6), OUTDOOR)
+    stage.scatter(rng.integers(3, 16), 3.0, 60.0, min(field_of_view / 2, 0.5), OUTDOOR)
     for _ in range(rng.integers(0, 14)):  # things along the sides
         x = rng.choice([-1, 1]) * half_width * rng.uniform(0.55, 1)
-        stage.stand(rng.choice(THINGS, p=OUTDOOR)(rng, paint), x, log_uniform(rng, 2, 60), rng.choice([0, np.pi]) + rng.normal(0, 0.1))
+        stage.stand(rng.choice(THINGS, p=OUTDOOR)(rng, paint), x, log_uniform(rng, 3, 60), rng.choice([0, np.pi]) + rng.normal(0, 0.1))
     return Scene(stage.primitives, shadows=stage.shadows, **daylight(rng)), camera
 
 
@@ -361,11 +361,11 @@ def row(stage: Stage, side: int, x: float, z: float, length: float, height: floa
 
 def interior(rng: Rng, paint: Paint, field_of_view: float) -> tuple[Scene, np.ndarray]:
     """Four walls, floor and ceiling; boards on the walls, things along them and in the middle; lamps."""
-    half_x, half_z, high = log_uniform(rng, 1.3, 5.5), log_uniform(rng, 1.5, 6.0), rng.uniform(2.1, 4.0)
-    x, z = rng.uniform(-1, 1, 2) * (half_x - 0.5, half_z - 0.5)
+    half_x, half_z, high = log_uniform(rng, 1.6, 4.5), log_uniform(rng, 1.6, 4.5), rng.uniform(2.2, 3.4)
+    x, z = rng.uniform(-0.9, 0.9, 2) * (half_x - 0.4, half_z - 0.4)
     inwards = np.arctan2(-x, -z)  # look across the room more often than at the nearest wall
-    camera = handheld(rng, rng.uniform(0.45, min(2.0, high - 0.3)), 0.2, 0.08, x, z, inwards + rng.normal(0, 0.8))
-    stage = Stage(rng, paint, camera, clearance=0.25)
+    camera = handheld(rng, rng.uniform(0.8, 1.8), 0.1, 0.03, x, z, inwards + rng.normal(0, 0.6))
+    stage = Stage(rng, paint, camera, clearance=0.6)
     wall = paint(log_uniform(rng, 0.3, 3))
     for side in (-1, 1):
         for half, pose, along in (((0.1, high / 2, half_z), place(side * (half_x + 0.1), -high / 2), half_z),
@@ -388,7 +388,7 @@ def interior(rng: Rng, paint: Paint, field_of_view: float) -> tuple[Scene, np.nd
         else:
             at, yaw = (rng.uniform(-1, 1) * (half_x - 0.4), rng.choice([-1, 1]) * (half_z - 0.4)), 0.0
         stage.stand(rng.choice(THINGS, p=INDOOR)(rng, paint), *at, yaw + rng.choice([0, np.pi]))
-    stage.scatter(rng.integers(1, 14), 0.7, 8.0, field_of_view / 2, INDOOR, (half_x, half_z))
+    stage.scatter(rng.integers(1, 9), 1.2, 7.0, field_of_view / 2, INDOOR, (half_x, half_z))
     lamps = [Light((rng.uniform(-1, 1) * half_x, -high * rng.uniform(0.6, 0.98), rng.uniform(-1, 1) * half_z),
                    tuple(rng.uniform(0.1, 0.8) * rng.uniform(0.75, 1, 3)), True, log_uniform(rng, 1, 6)) for _ in range(rng.integers(0, 4))]  # fmt: skip
     above = rng.uniform(0.5, 1.1)

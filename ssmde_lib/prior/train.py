@@ -21,7 +21,7 @@ from ssmde_lib.prior.augment import augment
 from ssmde_lib.prior.losses import leres_loss
 from ssmde_lib.prior.scenes import load_shards, render_shards
 
-RENDERED = (128, 256)
+RENDERED = (72, 216)
 PEAK_RATE = 1e-3
 VALIDATION = 1_000_000  # first seed of the mixture's held-out views
 TRAINED_ON = "mixture of procedural scenes (ssmde_lib.prior.mixture); neither street nor room"
@@ -34,8 +34,8 @@ def train(data: dict[str, Tensor], held_out: dict[str, Tensor], size: tuple[int,
     """
     torch.manual_seed(seed)
     net = LeReS(**VARIANTS["small"]).to(device, memory_format=torch.channels_last).train()
-    average = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(0.998), use_buffers=True)
-    optimizer = torch.optim.AdamW(net.parameters(), lr=PEAK_RATE, weight_decay=0.02)
+    average = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(0.995), use_buffers=True)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=PEAK_RATE, weight_decay=0.02, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_RATE, steps, pct_start=0.05)
     curve, sums, every = [], {}, max(steps // 40, 1)
     order = endless_permutations(len(data["images"]), batch, seed)
@@ -97,7 +97,7 @@ def held_out_error(net: LeReS, data: dict[str, Tensor], size: tuple[int, int], d
 
 @click.command()
 @click.option("--out", type=Path, default=Path("weights/leres_small.safetensors"), show_default=True)
-@click.option("--cache", type=Path, default=Path("runs/leres_small"), show_default=True, help="where rendered views are kept (160 kB each)")
+@click.option("--cache", type=Path, default=Path("runs/leres_small"), show_default=True, help="where rendered views are kept (80 kB each)")
 @click.option("--views", default=8000, show_default=True, help="training views, a multiple of 250")
 @click.option("--steps", default=12_000, show_default=True)
 @click.option("--batch", default=8, show_default=True)
