@@ -325,6 +325,23 @@ def test_frames_without_depth_are_left_out(tmp_path):
     assert [r["frame"] for r in evaluate_clips(constant, [clip], PLAIN).records] == ["000000", "000002", "000003"]
 
 
+def test_truth_at_full_resolution_comes_first(tmp_path):
+    clip = write_clip(tmp_path / "a", frames=2)
+    (clip.path / "gt_depth").mkdir()
+    full = np.random.default_rng(1).integers(256, 60 * 256, (48, 80), np.uint16)
+    cv2.imwrite(str(clip.path / "gt_depth" / "000000.png"), full)
+    records = evaluate_clips(constant, [clip], PLAIN).records
+    assert [record["regions"]["all"]["pixels"] for record in records] == [48 * 80, 24 * 40]
+    assert records[0]["scale"] == pytest.approx(np.median(full) / 256)
+
+
+def test_only_listed_targets_count(tmp_path):
+    clip = write_clip(tmp_path / "a", frames=5)
+    (clip.path / "clip.json").write_text(json.dumps({"depth_png_units_per_metre": 256, "targets": [1, 4]}))
+    records = evaluate_clips(constant, [clip], PLAIN, batch=1).records
+    assert [record["frame"] for record in records] == ["000001", "000004"]
+
+
 def test_constant_is_the_image_median(tmp_path):
     clip = write_clip(tmp_path / "a", frames=1)
     gt = clip.depth(0).astype(float)

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from tqdm import tqdm
 
-from ssmde_lib.datasets.clip import Clip
+from ssmde_lib.datasets.clip import Clip, read_image
 from ssmde_lib.errors import UserError
 from ssmde_lib.evaluation.protocols import Protocol
 from ssmde_lib.evaluation.results import Results
@@ -30,7 +30,10 @@ class Sample:
 
 
 def evaluate_clips(predict: Predict, clips: list[Clip], protocol: Protocol, *, batch: int = 8, progress: bool = False) -> Results:
-    """Run `predict` (uint8 RGB images b h w 3 to depth b h w, up to the protocol's alignment) on all frames with a depth map."""
+    """Run `predict` (uint8 RGB images b h w 3 to depth b h w, up to the protocol's alignment) on all frames with a depth map.
+
+    Where a clip names `targets` (a benchmark's list) only these count.
+    """
     samples = predictions_of(predict, clips, protocol, batch)
     total = sum(len(clip) for clip in clips)
     return evaluate(tqdm(samples, total=total, disable=not progress, mininterval=5, ncols=90), protocol)
@@ -39,14 +42,22 @@ def evaluate_clips(predict: Predict, clips: list[Clip], protocol: Protocol, *, b
 def predictions_of(predict: Predict, clips: list[Clip], protocol: Protocol, batch: int) -> Iterator[Sample]:
     for clip in clips:
         name = "/".join(clip.path.resolve().parts[-3:])  # data set, split, clip: the same on every machine
-        for first in range(0, len(clip), batch):
-            frames = range(first, min(first + batch, len(clip)))
-            truths = {i: gt for i in frames if (gt := clip.depth(i)) is not None}
+        targets = clip.about.get("targets", range(len(clip)))
+        for first in range(0, len(targets), batch):
+            truths = {i: gt for i in targets[first : first + batch] if (gt := read_truth(clip, i)) is not None}
             if not truths:
                 continue
             images = np.stack([clip.image(i) for i in truths])
             for pred, (i, gt) in zip(predict_averaged(predict, images, protocol), truths.items(), strict=True):
                 yield Sample(name, clip.stem(i), pred, gt, clip.movers(i))
+
+
+def read_truth(clip: Clip, i: int) -> Float[np.ndarray, "h w"] | None:
+    """True depth of frame i in metres, 0 where unknown: at full resolution where the preparation kept it (`gt_depth/`)."""
+    path = clip.path / "gt_depth" / f"{clip.stem(i)}.png"
+    if not path.is_file():
+        return clip.depth(i)
+    return read_image(path, cv2.IMREAD_UNCHANGED).astype(np.float32) / clip.about["depth_png_units_per_metre"]
 
 
 def predict_averaged(predict: Predict, images: UInt8[np.ndarray, "b h w 3"], protocol: Protocol) -> Float[np.ndarray, "b h w"]:
