@@ -153,9 +153,13 @@ def select_frames(sequence: Sequence, min_motion: float, limit: int | None, run)
 
 def read_thumbnail(sequence: Sequence, i: int) -> UInt8[np.ndarray, "h w"] | None:
     try:
-        image = sequence.image(i)
+        return thumbnail(sequence.image(i))
     except UserError:
         return None
+
+
+def thumbnail(image: UInt8[np.ndarray, "_ _ 3"]) -> UInt8[np.ndarray, "h w"]:
+    """The grey, THUMBNAIL_WIDTH wide picture on which motion is measured."""
     height = round(image.shape[0] * THUMBNAIL_WIDTH / image.shape[1])
     return cv2.resize(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), (THUMBNAIL_WIDTH, height), interpolation=cv2.INTER_AREA)
 

@@ -115,6 +115,34 @@ def exif_focal(picture: Path) -> float:
         return float(image.getexif().get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.FocalLengthIn35mmFilm, 0))
 
 
+def calibrate(pictures: list[UInt8[np.ndarray, "h w 3"]], corners: tuple[int, int]) -> tuple[Float[np.ndarray, "3 3"], float]:
+    """K, and the reprojection error in pixels, from pictures of a flat checkerboard with (columns, rows) inner corners (Zhang 2000).
+
+    Lens distortion is fitted with it, so that K is right near the middle. Raises UserError with fewer than 5 usable pictures.
+    """
+    found = [corner_points(picture, corners) for picture in pictures]
+    found = [points for points in found if points is not None]
+    if len(found) < 5:
+        raise UserError(
+            f"a board of {corners[0]}x{corners[1]} inner corners is seen in {len(found)} of {len(pictures)} pictures: "
+            "count inner corners, show the whole board, and take at least 5 tilted views."
+        )
+    board = np.zeros((corners[0] * corners[1], 3), np.float32)
+    board[:, :2] = np.mgrid[: corners[0], : corners[1]].T.reshape(-1, 2)
+    size = pictures[0].shape[1::-1]
+    error, K, *_ = cv2.calibrateCamera([board] * len(found), found, size, None, None, flags=cv2.CALIB_FIX_K3)
+    return K, float(error)
+
+
+def corner_points(picture: UInt8[np.ndarray, "h w 3"], corners: tuple[int, int]) -> Float[np.ndarray, "n 1 2"] | None:
+    """Inner corners of the board to a fraction of a pixel; None where it is not seen whole."""
+    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    seen, points = cv2.findChessboardCorners(grey, corners)
+    if not seen:
+        return None
+    return cv2.cornerSubPix(grey, points, (5, 5), (-1, -1), (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_COUNT, 30, 1e-3))
+
+
 def fitting_size(size: tuple[int, int], width: int = 640) -> tuple[int, int]:
     """The (height, width) nearest to the shape of the pictures that is divisible by 32."""
     return max(32, round(size[0] * width / size[1] / 32) * 32), width
