@@ -34,9 +34,9 @@ class Losses:
 
     # Self-supervision.
     photometric: float = 1.0
-    geometry: float = 0.1
-    geometry_warmup: float = 0.3  # share of the training over which its weight grows from 0: agreement before there is depth is a constant depth
-    smoothness: float = 1e-3
+    geometry: float = 0.02  # SC-Depth's 0.1 flattens depth where training is short
+    geometry_warmup: float = 0.5  # share of the training over which its weight grows from 0: agreement before there is depth is a constant depth
+    smoothness: float = 0.01
     automask: bool = True
     self_discovered: bool = True
     photometric_scales: int = 4  # how many of the decoder's scales see the photometric loss

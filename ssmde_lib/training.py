@@ -33,9 +33,9 @@ class Schedule:
 
     steps: int = 1000  # optimiser steps
     batch_size: int = 6  # triplets a step, over all processes
-    learning_rate: float = 2e-4  # Adam's, at its peak
+    learning_rate: float = 8e-4  # Adam's, at its peak
     decay: str = "cosine"  # "constant", "step" (a tenth after three quarters, as Monodepth2), or "cosine"
-    warmup: int = 50  # steps of linear warm-up
+    warmup: float = 0.2  # share of the training over which the depth network's rate rises; the motion must be right first
     accumulate: int = 1  # micro-batches a step
     precision: str = "no"  # "no", "bf16" or "fp16": autocast, where the device has it
     channels_last: bool = False  # memory format of the networks
@@ -44,11 +44,15 @@ class Schedule:
     log_every: int = 50  # steps between lines of train.jsonl
     save_every: int = 500  # steps between checkpoints of the full state
 
-    def rate(self, step: int) -> float:
-        """Learning rate at a step: a function, so that a resumed run cannot restart it."""
+    def rate(self, step: int, warmed: bool = False) -> float:
+        """Learning rate at a step, `warmed` with the warm-up: a function, so that a resumed run cannot restart it.
+
+        While motion is still wrong, standing still explains the pixels best, and depth would run to infinity.
+        """
         progress = step / self.steps
         decay = {"constant": 1.0, "step": 0.1 if progress >= 0.75 else 1.0, "cosine": 0.5 * (1 + math.cos(math.pi * progress))}
-        return self.learning_rate * decay[self.decay] * min(1.0, (step + 1) / max(1, self.warmup))
+        rise = min(1.0, progress / self.warmup) if warmed and self.warmup else 1.0
+        return self.learning_rate * decay[self.decay] * rise
 
 
 def from_options(cls: type, options: dict):
@@ -127,7 +131,8 @@ def train(
     accelerator = Accelerator(mixed_precision=schedule.precision, gradient_accumulation_steps=schedule.accumulate)
     if schedule.channels_last:
         model.to(memory_format=torch.channels_last)
-    optimizer = torch.optim.Adam(model.parameters(), lr=schedule.learning_rate, fused=True)
+    groups = [{"params": part.parameters(), "warmed": name == "depth_net"} for name, part in model.named_children()]
+    optimizer = torch.optim.Adam(groups, lr=schedule.learning_rate, fused=True)
     prepared, optimizer = accelerator.prepare(torch.compile(model) if schedule.compile else model, optimizer)
     accelerator.register_for_checkpointing(objective)
     device, process = accelerator.device, accelerator.process_index
@@ -141,7 +146,7 @@ def train(
     with stop_signal() as stopped, clear_failures(folder):
         for step in bar:
             for group in optimizer.param_groups:
-                group["lr"] = schedule.rate(step)
+                group["lr"] = schedule.rate(step, group["warmed"])
             generator = seeded(seed, step, device, process)
             for _ in range(schedule.accumulate):
                 batch = {key: value.to(device, non_blocking=True) for key, value in next(loader).items()}
