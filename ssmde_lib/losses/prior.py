@@ -16,6 +16,7 @@ from ssmde_lib.losses.reductions import masked_mean
 
 UNRELIABLE = 0.2  # share of the pixels whose views agree least
 RANDOM_PAIRS = 0.1  # random pairs a pixel
+SHARPNESS = 10.0  # of the ranking's softplus: a pair in the right order by a factor 1.35 costs a twentieth of an undecided one
 CONFIDENT = 1.15  # ratio of relative depths from which their order is trusted
 EDGE = 0.1  # of the image's strongest gradient
 EDGE_SAMPLES = 0.1  # anchors drawn a pixel; those on an edge count
@@ -59,7 +60,10 @@ def ranking_loss(
     reliability: Float[Tensor, "b 1 h w"] | None = None,
     weight: Float[Tensor, "b 1 h w"] | None = None,
 ) -> Float[Tensor, ""]:
-    """Confident depth ranking: mean softplus(-l (z_A - z_B)) over pairs whose order l = +-1 the prior is sure of.
+    """Confident depth ranking: mean softplus(-l s (log z_A - log z_B)) / s over pairs whose order l = +-1 the prior is sure of.
+
+    SC-DepthV3 compares z itself. From random weights that rewards a growing scale of depth, until it meets its bound and flattens
+    (measured: docs/method.md), so ours compares logarithms, which have no scale, and stops pulling once the order is clear.
 
     `reliability` is the self-discovered weight (SelfSupervised.weight): where it is low, multi-view supervision fails, and
     those pixels are paired with reliable ones on purpose. Softplus does not overflow as log(1 + exp) does.
@@ -68,7 +72,8 @@ def ranking_loss(
     a, b = pairs
     prior_a, prior_b = pick(relative_depth, a), pick(relative_depth, b)
     order = (prior_a > CONFIDENT * prior_b).float() - (prior_b > CONFIDENT * prior_a).float()
-    loss = F.softplus(-order * (pick(depth, a) - pick(depth, b)))
+    log_depth = depth.log()
+    loss = F.softplus(-SHARPNESS * order * (pick(log_depth, a) - pick(log_depth, b))) / SHARPNESS
     return masked_mean(loss * anchor_weight(weight, a), order != 0)
 
 

@@ -109,7 +109,7 @@ def ranking(depth, relative, pairs, weight=None):
             order = 1 if ratio > 1.15 else -1 if 1 / ratio > 1.15 else 0
             if order:
                 scale = 1 if weight is None else weight[image, a]
-                losses.append(scale * softplus(-order * (depth[image, a] - depth[image, b])))
+                losses.append(scale * softplus(-10 * order * math.log(depth[image, a] / depth[image, b])) / 10)
     return np.mean(losses) if losses else 0.0
 
 
