@@ -7,6 +7,7 @@ import json
 import platform
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -27,13 +28,18 @@ VALIDATION = 1_000_000  # first seed of the mixture's held-out views
 TRAINED_ON = "mixture of procedural scenes (ssmde_lib.prior.mixture); neither street nor room"
 
 
-def train(data: dict[str, Tensor], held_out: dict[str, Tensor], size: tuple[int, int], steps: int, batch: int, seed: int, device: str, keep=None) -> tuple[LeReS, list[dict]]:
+def train(
+    data: dict[str, Tensor], held_out: dict[str, Tensor], size: tuple[int, int], steps: int, batch: int, seed: int, device: str,
+    start: Path | None = None, keep: Callable[[LeReS, list[dict]], None] | None = None,
+) -> tuple[LeReS, list[dict]]:
     """A trained network and its curve; AdamW with one cycle of the learning rate, bfloat16 networks, float32 losses.
 
-    The network returned is the moving average of the weights. `keep(network, curve)` is called ten times on the way.
+    The network returned is the moving average of the weights; `start` is a checkpoint to go on from (another cycle of the rate);
+    `keep(network, curve)` is called ten times on the way.
     """
     torch.manual_seed(seed)
-    net = LeReS(**VARIANTS["small"]).to(device, memory_format=torch.channels_last).train()
+    net = checkpoint.load(start) if start else LeReS(**VARIANTS["small"])
+    net = net.to(device, memory_format=torch.channels_last).train()
     average = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(0.995), use_buffers=True)
     optimizer = torch.optim.AdamW(net.parameters(), lr=PEAK_RATE, weight_decay=0.02, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_RATE, steps, pct_start=0.05)
@@ -103,15 +109,17 @@ def held_out_error(net: LeReS, data: dict[str, Tensor], size: tuple[int, int], d
 @click.option("--batch", default=8, show_default=True)
 @click.option("--height", default=64, show_default=True, help="of the network's input, divisible by 32")
 @click.option("--width", default=192, show_default=True, help="of the network's input, divisible by 32")
+@click.option("--start", type=Path, help="weights to go on from, instead of from scratch")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--device", default="cuda" if torch.cuda.is_available() else "cpu", show_default=True)
-def main(out: Path, cache: Path, views: int, steps: int, batch: int, height: int, width: int, seed: int, device: str) -> None:
+def main(out: Path, cache: Path, views: int, steps: int, batch: int, height: int, width: int, start: Path | None, seed: int, device: str) -> None:
     """Render the mixture (kept in --cache), train leres_small on it, write the weights and their record beside them."""
     started = time.time()
     held_out = load_shards(render_shards(cache, VALIDATION, 250, RENDERED))
     data = load_shards(render_shards(cache, 0, views, RENDERED))
     rendered = time.time()
     record = {
+        "started_from": checkpoint.read_record(start) if start else "scratch",
         "trained_on": TRAINED_ON, "input_size": [height, width], "command": " ".join(["python -m ssmde_lib.prior.train", *sys.argv[1:]]),
         "views": views, "steps": steps, "batch": batch, "seed": seed, "rendering_seconds": round(rendered - started),
         "threads": torch.get_num_threads(), "device": device, "torch": torch.__version__, "machine": platform.machine(),
@@ -124,7 +132,7 @@ def main(out: Path, cache: Path, views: int, steps: int, batch: int, height: int
         checkpoint.save(net, out, now, half=True)
         out.with_suffix(".json").write_text(json.dumps(now | {"curve": curve}, indent=1))
 
-    keep(*train(data, held_out, (height, width), steps, batch, seed, device, keep))
+    keep(*train(data, held_out, (height, width), steps, batch, seed, device, start, keep))
     click.echo(f"{out}: {out.stat().st_size / 1e6:.1f} MB; its record: {out.with_suffix('.json')}")
 
 
