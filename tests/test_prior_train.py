@@ -58,9 +58,9 @@ def test_score_of_perfect_and_reversed_priors():
     movers[10:20, 10:20] = True
     known = np.where(np.isfinite(depth), depth, 50)
     scaled = score_image(3 * known, depth, movers, 80)
-    assert set(scaled) == {f"abs_rel_{a}_{r}" for a in ("scale", "scale_shift") for r in ("all", "static", "movers")} | {"order_all", "order_movers"}
+    assert set(scaled) == {f"abs_rel_{a}_{r}" for a in ("scale", "scale_shift", "constant") for r in ("all", "static", "movers")} | {"order_all", "order_movers"}
     assert scaled["order_all"] == scaled["order_movers"] == 1
-    assert max(value for key, value in scaled.items() if "abs_rel" in key) < 1e-5
+    assert max(value for key, value in scaled.items() if "abs_rel_scale" in key) < 1e-5 < scaled["abs_rel_constant_all"]
     affine = score_image(1 / (0.3 / known + 0.2), depth, movers, 80)
     assert affine["abs_rel_scale_shift_all"] < 1e-5 and affine["abs_rel_scale_all"] > 0.1
     assert score_image(1 / known, depth, movers, 80)["order_all"] == 0

@@ -1,7 +1,8 @@
 """How good a prior is, zero-shot: python -m ssmde_lib.prior.evaluate --help
 
 Held-out clips of the embedded worlds, and the real packs where they lie. A prior is known up to scale and shift, so its error is given
-after the best scale and shift of inverse depth, and, harder, after the median's scale alone; the order of pixel pairs needs neither.
+after the best scale and shift of inverse depth, and, harder, after the median's scale alone; the order of pixel pairs needs neither. Beside
+them stands what no prior at all would give: the image's own median depth everywhere (`constant`).
 """
 
 import json
@@ -54,8 +55,9 @@ def score_image(relative: np.ndarray, depth: np.ndarray, movers: np.ndarray | No
     if movers is not None:
         regions |= {"static": known & ~movers, "movers": known & movers}
     row = {}
-    for name, kind in (("scale_shift", "least_squares_inverse"), ("scale", "median")):
-        error = np.abs(align(relative, depth, known, kind).clip(0.1, cap) - depth) / np.where(known, depth, 1)
+    for name, kind in (("scale_shift", "least_squares_inverse"), ("scale", "median"), ("constant", "median")):
+        predicted = np.ones_like(relative) if name == "constant" else relative
+        error = np.abs(align(predicted, depth, known, kind).clip(0.1, cap) - depth) / np.where(known, depth, 1)
         row |= {f"abs_rel_{name}_{region}": error[mask].mean() for region, mask in regions.items() if mask.sum() >= 30}
     row["order_all"] = order_accuracy(relative, depth, known)
     if movers is not None and regions["movers"].sum() >= 30:

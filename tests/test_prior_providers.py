@@ -1,0 +1,191 @@
+"""Providers: one interface, weights fetched once and verified, failures in one sentence, and shipped weights that know depth."""
+
+import hashlib
+import threading
+from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ssmde_lib.errors import UserError
+from ssmde_lib.metrics import align, order_accuracy
+from ssmde_lib.networks.leres import VARIANTS, LeReS, preprocess
+from ssmde_lib.prior import get_provider, providers
+from ssmde_lib.prior.download import Weights, fetch
+from ssmde_lib.prior.mixture import render_view
+from ssmde_lib.prior.train import VALIDATION
+
+CONTENT = np.random.default_rng(0).bytes(300_000)
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+class Server(SimpleHTTPRequestHandler):
+    """Serves one folder with byte ranges; the first `breaks` answers stop half-way."""
+
+    breaks, ranges = 0, []
+
+    def do_GET(self):
+        path = self.translate_path(self.path)
+        try:
+            content = Path(path).read_bytes()
+        except OSError:
+            return self.send_error(404)
+        asked = self.headers.get("Range")
+        start = int(asked.split("=")[1].rstrip("-")) if asked else 0
+        Server.ranges.append(start)
+        self.send_response(416 if start >= len(content) else 206 if asked else 200)
+        rest = content[start:]
+        self.send_header("Content-Length", str(len(rest)))
+        self.end_headers()
+        if Server.breaks:
+            Server.breaks -= 1
+            rest = rest[: len(rest) // 2]
+        self.wfile.write(rest)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def served(tmp_path):
+    Server.breaks, Server.ranges = 0, []
+    folder = tmp_path / "server"
+    folder.mkdir()
+    (folder / "w.pth").write_bytes(CONTENT)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Server, directory=folder))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield Weights("w.pth", f"http://127.0.0.1:{server.server_port}/w.pth", len(CONTENT), SHA256, "free for all")
+    server.shutdown()
+
+
+def test_a_download_says_size_and_licence_and_happens_once(served, tmp_path, capsys):
+    path = fetch(served, tmp_path / "cache")
+    assert path.read_bytes() == CONTENT
+    said = capsys.readouterr().out
+    assert "0 MB" in said and "free for all" in said and served.url in said
+    fetch(served, tmp_path / "cache")
+    assert Server.ranges == [0] and capsys.readouterr().out == ""
+
+
+def test_a_broken_download_is_resumed(served, tmp_path):
+    Server.breaks = 1
+    with pytest.raises(UserError, match=r"w\.pth could not be fetched"):
+        fetch(served, tmp_path / "cache")
+    assert not (tmp_path / "cache/w.pth").exists()
+    assert fetch(served, tmp_path / "cache").read_bytes() == CONTENT
+    assert Server.ranges[0] == 0 and 0.8 * len(CONTENT) / 2 < Server.ranges[1] <= len(CONTENT) / 2
+
+
+def test_a_wrong_checksum_is_refused_and_not_kept(served, tmp_path):
+    with pytest.raises(UserError, match=r"w\.pth could not be fetched \(its checksum is wrong\): download it from http.*, or else\.$"):
+        fetch(replace(served, sha256="0" * 64), tmp_path / "cache", ", or else")
+    assert not any((tmp_path / "cache").glob("w.pth*"))
+
+
+def test_an_unknown_checksum_is_recorded_and_held_to(served, tmp_path):
+    unknown = replace(served, sha256=None)
+    path = fetch(unknown, tmp_path / "cache")
+    assert (tmp_path / "cache/w.pth.sha256").read_text() == SHA256
+    path.unlink()
+    (tmp_path / "server/w.pth").write_bytes(CONTENT[:-1] + b"!")
+    with pytest.raises(UserError, match="checksum"):
+        fetch(unknown, tmp_path / "cache")
+
+
+def test_leres_without_network_names_file_source_and_alternative(served, tmp_path, monkeypatch):
+    gone = replace(providers.OFFICIAL["resnext101"], url=served.url.replace("w.pth", "gone.pth"))
+    monkeypatch.setitem(providers.OFFICIAL, "resnext101", gone)
+    with pytest.raises(UserError, match=r"res101\.pth could not be fetched .*gone\.pth.*'leres_small'") as error:
+        get_provider("leres", cache=tmp_path)
+    assert str(error.value).count("\n") == 0
+
+
+def test_unknown_names(tmp_path):
+    with pytest.raises(UserError, match="did you mean 'leres_small'"):
+        get_provider("leres_smal")
+    with pytest.raises(UserError, match="'resnet9' of provider 'leres' is unknown: choose one of resnext101, resnet50"):
+        get_provider("leres", variant="resnet9")
+    with pytest.raises(UserError, match="none.pth does not exist"):
+        get_provider("leres", weights=tmp_path / "none.pth")
+
+
+def test_leres_follows_its_authors_rule(tmp_path, monkeypatch):
+    """d - min(d) + 0.01 of the 448x448 output, image by image; a narrow network stands in for the 115 million parameters."""
+    monkeypatch.setitem(VARIANTS, "resnet50", VARIANTS["small"])
+    torch.manual_seed(0)
+    net = LeReS(**VARIANTS["small"]).eval()
+    path = tmp_path / "res50.pth"
+    torch.save({"depth_model": {f"module.{k}": v for k, v in net.state_dict().items()}}, path)
+    provider = get_provider("leres", variant="resnet50", weights=path)
+    images = torch.rand(2, 3, 448, 448)
+    with torch.no_grad():
+        raw = net(preprocess(images))
+    expected = torch.stack([d - d.min() + 0.01 for d in raw])
+    torch.testing.assert_close(provider(images), expected, rtol=1e-4, atol=1e-5)
+    about = provider.describe()
+    assert about["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert about["input_size"] == [448, 448] and "d - min(d) + 0.01" in about["convention"]
+
+
+@pytest.fixture(scope="module")
+def small():
+    return get_provider("leres_small")
+
+
+def test_shipped_weights(small):
+    assert providers.SHIPPED.stat().st_size <= 8e6
+    about = small.describe()
+    assert about["sha256"] == hashlib.sha256(providers.SHIPPED.read_bytes()).hexdigest()
+    assert "neither street nor room" in about["trained_on"]
+
+
+def test_relative_depth_is_positive_repeatable_and_per_image(small):
+    images = torch.rand(3, 3, 64, 192, generator=torch.Generator().manual_seed(0))
+    depth = small(images)
+    assert depth.shape == (3, 1, 64, 192) and depth.dtype == torch.float32
+    assert torch.isfinite(depth).all() and (depth > 0).all()
+    torch.testing.assert_close(small(images[1:2]), depth[1:2], rtol=1e-4, atol=1e-5)
+
+
+def test_shipped_weights_know_depth(small):
+    """On held-out views of its own mixture: the order of pixels, and the depth after scaling, beside the best constant."""
+    order, error, constant = [], [], []
+    for seed in range(VALIDATION + 500, VALIDATION + 524):
+        frame = render_view(seed, 64, 192)
+        known = np.isfinite(frame.depth)
+        predicted = small(torch.from_numpy(frame.rgb).permute(2, 0, 1)[None].float() / 255)[0, 0].numpy()
+        order.append(order_accuracy(predicted, frame.depth, known))
+        error.append(np.mean(np.abs(align(predicted, frame.depth, known) / frame.depth - 1)[known]))
+        constant.append(np.mean(np.abs(np.median(frame.depth[known]) / frame.depth - 1)[known]))
+    assert np.nanmean(order) > 0.72
+    assert np.mean(error) < 0.8 * np.mean(constant)
+
+
+def test_depth_anything_with_a_tiny_random_network():
+    transformers = pytest.importorskip("transformers", reason="optional: pip install 'ssmde[priors]'")
+    backbone = transformers.Dinov2Config(
+        hidden_size=16, num_hidden_layers=2, num_attention_heads=2, image_size=56, out_features=["stage1", "stage2"],
+        apply_layernorm=True, reshape_hidden_states=False)  # fmt: skip
+    config = transformers.DepthAnythingConfig(
+        backbone_config=backbone, reassemble_hidden_size=16, patch_size=14, reassemble_factors=[2, 1], neck_hidden_sizes=[8, 8],
+        fusion_hidden_size=8, head_in_index=-1, head_hidden_size=4)  # fmt: skip
+    torch.manual_seed(0)
+    model = transformers.DepthAnythingForDepthEstimation(config)
+    provider = get_provider("depth_anything_v2", model=model, size=(56, 84))
+    images = torch.rand(2, 3, 56, 84)
+    depth = provider(images)
+    with torch.no_grad():
+        disparity = model(preprocess(images, (56, 84))).predicted_depth[:, None]
+    expected = torch.stack([1 / (q / q.max().clamp(min=1e-6) + 0.01) for q in disparity])
+    torch.testing.assert_close(depth, expected, rtol=1e-4, atol=1e-4)
+    assert "inverse depth" in provider.describe()["convention"] and len(provider.describe()["sha256"]) == 64
+
+
+def test_depth_anything_without_transformers(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "transformers", None)
+    with pytest.raises(UserError, match=r"needs transformers: pip install 'ssmde\[priors\]'"):
+        get_provider("depth_anything_v2")
