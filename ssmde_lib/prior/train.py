@@ -123,7 +123,7 @@ def main(out: Path, cache: Path, views: int, steps: int, batch: int, height: int
         "trained_on": TRAINED_ON, "input_size": [height, width], "command": " ".join(["python -m ssmde_lib.prior.train", *sys.argv[1:]]),
         "views": views, "steps": steps, "batch": batch, "seed": seed, "rendering_seconds": round(rendered - started),
         "threads": torch.get_num_threads(), "device": device, "torch": torch.__version__, "machine": platform.machine(),
-        "checkpoint": "the last step; no other world was looked at",
+        "checkpoint": "the last step",
     }  # fmt: skip
     out.parent.mkdir(parents=True, exist_ok=True)
 
