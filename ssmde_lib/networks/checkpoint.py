@@ -36,7 +36,7 @@ def load(path: str | Path, device: torch.device | str = "cpu") -> nn.Module:
         if metadata.get("network") not in NETWORKS:
             raise UserError(f"{path} is no checkpoint of this library: choose one written by a training stage.")
         net = NETWORKS[metadata["network"]](**json.loads(metadata["architecture"]))
-        state = {key: file.get_tensor(key) for key in file.keys()}
+        state = {key: file.get_tensor(key) for key in sorted(file.keys())}
     net.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
     return net.to(device).eval()
 

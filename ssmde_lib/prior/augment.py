@@ -40,7 +40,7 @@ def crop(images: Images, depths: Tensor, K: Tensor, size: tuple[int, int], small
 def coarsen(images: Images) -> Images:
     """Half of the batch as if taken at a lower resolution."""
     h, w = images.shape[-2:]
-    low = [max(16, int(side * float(torch.empty(()).uniform_(0.5, 1)))) for side in (h, w)]
+    low = [max(16, int(side * float(torch.empty((), device="cpu").uniform_(0.5, 1)))) for side in (h, w)]
     half = len(images) // 2
     coarse = F.interpolate(images[:half], low, mode="bilinear", antialias=True, align_corners=False)
     return torch.cat([F.interpolate(coarse, (h, w), mode="bilinear", align_corners=False), images[half:]])

@@ -69,7 +69,7 @@ def endless_permutations(count: int, batch: int, seed: int):
     """Batches of indices, every view once an epoch."""
     generator = torch.Generator().manual_seed(seed)
     while True:
-        yield from torch.randperm(count, generator=generator).split(batch)[: max(count // batch, 1)]
+        yield from torch.randperm(count, generator=generator, device="cpu").split(batch)[: max(count // batch, 1)]
 
 
 def batch_of(data: dict[str, Tensor], indices: Tensor, device: str) -> tuple[Tensor, Tensor, Tensor]:
@@ -88,7 +88,7 @@ def held_out_error(net: LeReS, data: dict[str, Tensor], size: tuple[int, int], d
     """AbsRel on held-out mixture views after median scaling, as rendered, without augmentation."""
     net.eval()
     errors = []
-    for indices in torch.arange(len(data["images"])).split(16):
+    for indices in torch.arange(len(data["images"]), device="cpu").split(16):
         images, depths, _ = batch_of(data, indices, device)
         with torch.no_grad(), torch.autocast(images.device.type, torch.bfloat16):
             predicted = net(preprocess(images, size)).float().exp()
