@@ -21,7 +21,7 @@ lab: .venv/installed
 	jupyter lab notebooks
 
 test: .venv/installed
-	pytest -n 2 --dist loadgroup
+	pytest -n 2 --dist loadfile
 
 ablation: .venv/installed
 	$(SNAKEMAKE) ablation

@@ -1,4 +1,4 @@
-"""All notebooks, executed in order at smoke scale by the workflow, once a session (pytest-xdist: one worker)."""
+"""All notebooks, executed in order at smoke scale by the workflow, once a session (`--dist loadfile`: by one worker)."""
 
 import json
 import os
@@ -13,7 +13,6 @@ from ssmde_lib.notebook import pipeline, profile_parameters, read_manifest
 
 ROOT = Path(__file__).resolve().parents[1]
 STAGES = pipeline(ROOT)
-pytestmark = pytest.mark.xdist_group("notebooks")
 
 
 @pytest.fixture(scope="session")
