@@ -24,6 +24,7 @@ test: .venv/installed
 	pytest -n 2 --dist loadfile
 
 ablation: .venv/installed
+	@test -f workflow/ablation.smk || { echo "make ablation is not built yet: ssmde_lib/ablation.py holds its rows"; exit 1; }
 	$(SNAKEMAKE) ablation
 
 .venv/installed: requirements.lock pyproject.toml
