@@ -180,6 +180,8 @@ def count_right(kept: dict, clip: Clip, i: int, depth: np.ndarray, mask: np.ndar
         return
     scaled = depth * np.median(truth[known] / depth[known])
     right = np.maximum(scaled / np.maximum(truth, 1e-6), truth / scaled) < 1.25
-    dynamic = movers > 0 if movers is not None else np.zeros_like(known)
-    for region, where in (("all", known), ("static", known & ~dynamic), ("dynamic", known & dynamic)):
+    regions = {"all": known}
+    if movers is not None:
+        regions |= {"static": known & (movers == 0), "dynamic": known & (movers > 0)}
+    for region, where in regions.items():
         kept[region] += [where.sum(), (where & mask).sum(), (where & right).sum(), (where & mask & right).sum()]
