@@ -143,7 +143,7 @@ class Objective:
         statistics = window_statistics(images["tgt"])
         errors = []
         for candidate in (depth, coarse):
-            views = [look(images["tgt"], statistics, candidate, images[s], None, K, prediction.T[s], 0.85) for s in SOURCES]
+            views = [look(images["tgt"], statistics, candidate, images[s], None, K, prediction.T[s], self.weights.alpha) for s in SOURCES]
             errors.append(minimum_error(views, None, False)[0])
         finer_wins = errors[0] <= errors[1]
         log_fine, log_coarse = depth.log(), coarse.log()
