@@ -24,7 +24,8 @@ EARTH_RADIUS = 6378137.0  # metres, of the Mercator projection that the official
 MOVING_SPEED = 0.8  # metres a second: parked cars of drive 0005 seem to move by up to 0.55, walkers by 1.1 and more
 NEAR_PLANE = 0.1  # metres
 
-# The 28 drives that the 697 test images of Eigen et al. 2014 come from: never trained on.
+# The 28 drives that the 697 test images of Eigen et al. 2014 come from: never trained on. Held against SfMLearner's list of test
+# scenes and the drives of Monodepth2's list of test frames.
 EIGEN_TEST_DRIVES = {
     "2011_09_26": "2 9 13 20 23 27 29 36 46 48 52 56 59 64 84 86 93 96 101 106 117",
     "2011_09_28": "2",

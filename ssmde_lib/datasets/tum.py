@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
+import click
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
@@ -14,7 +15,7 @@ from scipy.spatial.transform import Rotation, Slerp
 
 from ssmde_lib.datasets.clip import read_image
 from ssmde_lib.datasets.download import Remote, download, unpack
-from ssmde_lib.datasets.prepare import Sequence, choose, list_images, read_table, split_by_rule
+from ssmde_lib.datasets.prepare import Sequence, choose, list_images, prepare, read_table, script_options, split_by_rule
 from ssmde_lib.errors import UserError
 
 MAX_DEPTH_DELAY = 0.02  # seconds between a picture and its depth
@@ -84,6 +85,23 @@ def download_sequences(kind: type[TumSequence], raw: str | Path, names: tuple[st
     for name in (name.removeprefix(kind.PREFIX) for name in names):
         remote = Remote(f"{url or kind.URL}/{kind.archive(name)}", kind.LICENCE, kind.CHECKSUMS.get(name))
         unpack(download(remote, Path(raw) / "archives"), raw)
+
+
+def preparation(kind: type[TumSequence], about: str) -> click.Command:
+    """The command that downloads and prepares sequences of one kind; `about` is its help."""
+
+    @click.command(help=about)
+    @script_options(kind.SIZE)
+    @click.option("--sequences", multiple=True, help="Only this sequence; may be repeated.")
+    @click.option("--split", type=click.Choice(["train", "val", "test"]), help="Put all into this split, instead of by rule.")
+    @click.option("--download", is_flag=True, help="Fetch the named sequences into RAW first.")
+    @click.option("--url", default=kind.URL, show_default=True, help="Server or mirror to download from.")
+    def main(raw, out, height, width, sequences, split, download, url, **settings):
+        if download:
+            download_sequences(kind, raw, sequences, url)
+        prepare(find_sequences(kind, raw, sequences, split), out, (height, width), **settings)
+
+    return main
 
 
 def find_sequences(
