@@ -1,4 +1,4 @@
-"""The command line, `ssmde`: predict, evaluate, export, doctor, run."""
+"""The command line, `ssmde`: predict, evaluate, export, doctor, ablation, run."""
 
 import json
 from contextlib import closing
@@ -192,6 +192,82 @@ def export(checkpoint: Path | None, path: Path, size: tuple[int, int] | None) ->
     if error > 1e-3:
         raise UserError(f"{path} differs from PyTorch by {error:.1e}: do not use it; report the versions that `ssmde doctor` prints.")
     click.echo(f"{path}: depth equals PyTorch's within {error:.1e} (relative), batch size free")
+
+
+@main.group()
+def ablation() -> None:
+    """Rows of the ablation without notebooks: `make ablation` runs all of them (workflow/ablation.yaml)."""
+
+
+profile_option = click.option("--profile", default="laptop", show_default=True, help="Grid in workflow/ablation.yaml.")
+world_option = click.option("--world", required=True, help="World of the grid, such as street.")
+
+
+def read_grid(profile: str):
+    from ssmde_lib.ablation import Grid
+    from ssmde_lib.notebook import find_root, load_yaml, runs_folder
+
+    root = find_root()
+    profiles = load_yaml(root / "workflow" / "ablation.yaml")
+    if profile not in profiles:
+        raise UserError(f"the ablation has no profile {profile!r}: choose one of {', '.join(profiles)}.")
+    return Grid(profile, root, runs_folder(root), profiles[profile])
+
+
+@ablation.command("run")
+@world_option
+@click.option("--row", required=True, help="Row of ssmde_lib/ablation/rows.py, such as base.")
+@click.option("--seed", default=0, show_default=True)
+@profile_option
+@click.option("--force", is_flag=True, help="Also where a record with these settings exists.")
+def ablation_run(world: str, row: str, seed: int, profile: str, force: bool) -> None:
+    """Train and evaluate one row, and write its record to results/ablation."""
+    from ssmde_lib.ablation import Job, run_row
+
+    grid, job = read_grid(profile), Job(world, row, seed)
+    grid.world(world), grid.row(row)
+    for change in grid.changes(job) or []:
+        click.echo(f"the record of {job} is stale: {change}", err=True)
+    record = run_row(grid, job, force)
+    figures = "  ".join(f"{region} {figures['abs_rel']:.3f}" for region, figures in record["summary"].items())
+    click.echo(f"{job}: AbsRel {figures} ({grid.record_path(job).relative_to(grid.root)})")
+
+
+@ablation.command("prepare")
+@world_option
+@click.option("--quality", help="Also the pseudo-depth of this prior: in_domain, shipped or degraded.")
+@profile_option
+def ablation_prepare(world: str, quality: str | None, profile: str) -> None:
+    """Make a world's data, and a prior's maps of it."""
+    from ssmde_lib.ablation import QUALITIES, prepare_data, prepare_pseudo
+
+    grid = read_grid(profile)
+    if quality and quality not in QUALITIES:
+        raise UserError(f"unknown quality {quality!r}: choose one of {', '.join(QUALITIES)}.")
+    click.echo(prepare_pseudo(grid, world, quality) if quality else prepare_data(grid, world))
+
+
+@ablation.command("status")
+@profile_option
+def ablation_status(profile: str) -> None:
+    """Which jobs are finished, missing or stale, and why."""
+    grid = read_grid(profile)
+    for sentence in grid.absent.values():
+        click.echo(sentence)
+    for job in grid.jobs:
+        changes = grid.changes(job)
+        state = "missing" if changes is None else f"stale: {'; '.join(changes)}" if changes else "finished"
+        click.echo(f"{job}: {state}")
+
+
+@ablation.command("table")
+@world_option
+@profile_option
+def ablation_table(world: str, profile: str) -> None:
+    """AbsRel of the rows that have records, by region: mean over seeds, spread over seeds, 95 % interval over clips."""
+    from ssmde_lib.ablation import read_records, table
+
+    click.echo(table(read_records(read_grid(profile).results / world)))
 
 
 @main.command()

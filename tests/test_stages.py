@@ -1,15 +1,11 @@
 """The stages on a tiny world: what they write, that they learn, and what they say of bad input."""
 
-import json
-
 import numpy as np
 import pytest
 import torch
 
-from ssmde_lib import ablation
 from ssmde_lib.datasets.clip import Clip, Triplets, find_clips
 from ssmde_lib.errors import UserError
-from ssmde_lib.evaluation import get_protocol
 from ssmde_lib.networks import checkpoint
 from ssmde_lib.objective import Losses
 from ssmde_lib.prior import read_pseudo_depth, write_pseudo_depth
@@ -91,23 +87,6 @@ def test_the_networks_overfit_one_triplet(world, tmp_path):
     losses = Losses(automask=False, geometry=0.0, smoothness=0.0)
     log = train_network(tmp_path / "out", data, TINY, losses, schedule, seed=0)
     assert log[-1]["photometric"] < 0.75 * log[0]["photometric"]
-
-
-def test_a_row_of_the_ablation_leaves_a_record(world, tmp_path):
-    arguments = (world / "data", world / "pseudo", get_protocol("embedded"), SHORT, TINY)
-    ablation.run_row("teacher", tmp_path / "teacher_0", *arguments, seed=0)
-    record = ablation.run_row("student_plain", tmp_path / "student_plain_0", *arguments, seed=0, teacher=tmp_path / "teacher_0")
-    assert record == json.loads((tmp_path / "student_plain_0" / "record.json").read_text())
-    assert set(record["summary"]) == {"all", "static", "dynamic"}
-    assert [r["row"] for r in ablation.read_records(tmp_path)] == ["teacher", "student_plain"]
-    table = ablation.summarise(ablation.read_records(tmp_path), "all")
-    row = table["student_plain"]
-    assert row["mean"] == pytest.approx(record["summary"]["all"]["abs_rel"])
-    assert row["low"] - 1e-5 <= row["mean"] <= row["high"] + 1e-5  # records keep five digits
-    with pytest.raises(UserError, match="learns from row 'teacher'"):
-        ablation.run_row("student_plain", tmp_path / "x", *arguments, seed=0)
-    with pytest.raises(UserError, match="unknown row 'students'"):
-        ablation.run_row("students", tmp_path / "x", *arguments, seed=0)
 
 
 def test_bad_folders_are_one_sentence(world, tmp_path):

@@ -1,0 +1,228 @@
+"""A grid of the ablation (one profile of workflow/ablation.yaml): which jobs it asks for, with which settings, and which are finished.
+
+Everything made lies in a folder whose name ends with the hash of the settings that made it, so that nothing is ever taken for
+something else; what is committed, the record of a job, holds its settings and is stale when they are no longer those asked for.
+"""
+
+import dataclasses
+import hashlib
+import json
+from functools import cached_property
+from pathlib import Path
+
+import pooch
+
+from ssmde_lib.ablation.rows import ROWS, Row
+from ssmde_lib.errors import UserError
+from ssmde_lib.objective import Losses
+from ssmde_lib.prior.degraded import Degradation
+from ssmde_lib.prior.in_domain import FineTuning
+from ssmde_lib.prior.providers import SHIPPED
+from ssmde_lib.stages import Architecture
+from ssmde_lib.training import Schedule, from_options
+
+NO_EFFECT = ("log_every", "save_every", "workers")  # fields of the schedule on which results do not depend
+
+
+@dataclasses.dataclass(frozen=True)
+class World:
+    """A data set of the grid: an embedded world, or with `folder` (relative to the repository) one clip of real video."""
+
+    name: str
+    height: int
+    width: int
+    protocol: str = "embedded"
+    seed: int = 0
+    clips: dict | None = None  # {split: clips} of an embedded world
+    frames: int = 50
+    test_frames: int = 24
+    folder: str = ""
+    tracklets: str = ""
+    step: int = 1  # distance of the neighbours in frames
+    rows: tuple[str, ...] | list[str] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One training of the grid."""
+
+    world: str
+    row: str
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.world}/{self.row}_seed{self.seed}"
+
+
+@dataclasses.dataclass
+class Grid:
+    """The grid `profile` of a repository: `spec` is its section of workflow/ablation.yaml, `runs` the folder of all runs.
+
+    Raises UserError for an unknown world, row or option.
+    """
+
+    profile: str
+    root: Path
+    runs: Path
+    spec: dict
+
+    def __post_init__(self):
+        known = {"version", "seeds", "worlds", "schedule", "student", "architecture", "in_domain"}
+        if extra := set(self.spec) - known:
+            raise UserError(f"profile {self.profile} of the ablation has unknown keys {sorted(extra)}: choose among {sorted(known)}.")
+        for world in self.worlds.values():
+            for row in world.rows:
+                self.row(row)
+
+    @cached_property
+    def worlds(self) -> dict[str, World]:
+        return {name: from_options(World, {"name": name} | options) for name, options in self.spec["worlds"].items()}
+
+    def world(self, name: str) -> World:
+        if name not in self.worlds:
+            raise UserError(f"profile {self.profile} of the ablation has no world {name!r}: choose one of {', '.join(self.worlds)}.")
+        return self.worlds[name]
+
+    @staticmethod
+    def row(name: str) -> Row:
+        if name not in ROWS:
+            raise UserError(f"unknown row {name!r} of the ablation: choose one of {', '.join(ROWS)}.")
+        return ROWS[name]
+
+    @property
+    def absent(self) -> dict[str, str]:
+        """{world: why it is left out} of the real clips that do not lie here."""
+        missing = {world.name: self.root / world.folder for world in self.worlds.values() if world.folder and not (self.root / world.folder).is_dir()}
+        return {name: f"{name} is left out: {folder} does not exist; put the clip there (docs/data.md)." for name, folder in missing.items()}
+
+    @cached_property
+    def jobs(self) -> list[Job]:
+        """Every job of the worlds that are here, a teacher before its students."""
+        found = []
+        for world in self.worlds.values():
+            if world.name in self.absent:
+                continue
+            for seed in self.spec["seeds"]:
+                for row in world.rows:
+                    teacher = ROWS[row].teacher
+                    if teacher and teacher not in world.rows:
+                        raise UserError(f"row {row!r} of world {world.name} learns from row {teacher!r}: list that too.")
+                    found.append(Job(world.name, row, seed))
+        return sorted(found, key=lambda job: (job.seed, ROWS[job.row].teacher is not None))
+
+    def teacher_of(self, job: Job) -> Job | None:
+        return dataclasses.replace(job, row=ROWS[job.row].teacher) if ROWS[job.row].teacher else None
+
+    # ---- settings: all that a result depends on, as JSON ----
+
+    def losses(self, job: Job) -> Losses:
+        return Losses(**ROWS[job.row].losses)
+
+    def schedule(self, job: Job) -> Schedule:
+        """The grid's; students may have their own. Forty lines of log, whatever the length."""
+        options = self.spec.get("schedule", {})
+        if ROWS[job.row].teacher:
+            options = options | {key: value for key, value in self.spec.get("student", {}).items() if key != "warm_start"}
+        schedule = from_options(Schedule, options)
+        return dataclasses.replace(schedule, log_every=max(1, schedule.steps // 40))
+
+    def architecture(self, job: Job) -> Architecture:
+        return from_options(Architecture, self.spec.get("architecture", {}) | ROWS[job.row].architecture)
+
+    def warm_start(self, job: Job) -> bool:
+        row = ROWS[job.row]
+        return bool(row.teacher) and (self.spec.get("student", {}).get("warm_start", False) if row.warm_start is None else row.warm_start)
+
+    def data_settings(self, world: str) -> dict:
+        facts = dataclasses.asdict(self.world(world))
+        return {key: value for key, value in facts.items() if key not in ("rows", "protocol", "step")} | {"version": self.spec.get("version", 1)}
+
+    def prior_settings(self, world: str, quality: str) -> dict:
+        """Where the prior's maps come from: the shipped weights, and what was done to them or to their maps."""
+        facts = {"provider": "leres_small", "sha256": shipped_hash(), "quality": quality}
+        if quality == "degraded":
+            facts["degradation"] = dataclasses.asdict(Degradation())
+        if quality == "in_domain":
+            facts["fine_tuning"] = dataclasses.asdict(self.fine_tuning)
+        return facts
+
+    @property
+    def fine_tuning(self) -> FineTuning:
+        return from_options(FineTuning, self.spec.get("in_domain", {}))
+
+    def settings(self, job: Job) -> dict:
+        row, losses, schedule = ROWS[job.row], self.losses(job), dataclasses.asdict(self.schedule(job))
+        teacher = self.teacher_of(job)
+        return {
+            "losses": dataclasses.asdict(losses),
+            "schedule": {key: value for key, value in schedule.items() if key not in NO_EFFECT},
+            "architecture": dataclasses.asdict(self.architecture(job)),
+            "data": self.data_settings(job.world),
+            "protocol": self.world(job.world).protocol,
+            "frame_step": self.world(job.world).step,
+            "prior": self.prior_settings(job.world, row.quality) if self.needs_prior(job) else None,
+            "filter": dataclasses.asdict(row.filter) if row.filter else None,
+            "warm_start": self.warm_start(job),
+            "teacher": digest(self.settings(teacher)) if teacher else None,
+        }
+
+    def needs_prior(self, job: Job) -> bool:
+        row = ROWS[job.row]
+        return self.losses(job).uses_prior or bool(row.filter and row.filter.kind == "extended")
+
+    # ---- where things lie ----
+
+    def data_folder(self, world: str) -> Path:
+        return self.runs / "ablation" / f"{world}-{digest(self.data_settings(world))}" / "data"
+
+    def prior_folder(self, world: str) -> Path:
+        """Of the fine-tuned weights of the in-domain prior."""
+        return self.data_folder(world).parent / f"prior_in_domain-{digest(self.prior_settings(world, 'in_domain'))}"
+
+    def pseudo_folder(self, world: str, quality: str) -> Path:
+        return self.data_folder(world).parent / f"pseudo_{quality}-{digest(self.prior_settings(world, quality))}"
+
+    def folder(self, job: Job) -> Path:
+        """Of a job's training: weights, log, state; of its own settings only."""
+        return self.data_folder(job.world).parent / f"{job.row}_seed{job.seed}-{digest(self.settings(job))}"
+
+    @property
+    def results(self) -> Path:
+        return self.root / "results" / "ablation" / self.profile
+
+    def record_path(self, job: Job) -> Path:
+        """Of the record that is committed."""
+        return self.results / job.world / f"{job.row}_seed{job.seed}.json"
+
+    # ---- what is done ----
+
+    def changes(self, job: Job) -> list[str] | None:
+        """What was asked for differently when the record was made, in words; [] of a finished job, None without a record."""
+        path = self.record_path(job)
+        if not path.is_file():
+            return None
+        was, asked = flat(json.loads(path.read_text())["settings"]), flat(json.loads(json.dumps(self.settings(job))))
+        return [f"{key} {was.get(key)!r} → {asked.get(key)!r}" for key in sorted(was.keys() | asked.keys()) if was.get(key) != asked.get(key)]
+
+    def unfinished(self) -> list[Job]:
+        """Jobs without a record, and those whose record is stale."""
+        return [job for job in self.jobs if self.changes(job) != []]
+
+    def stale(self) -> dict[Job, list[str]]:
+        return {job: changes for job in self.jobs if (changes := self.changes(job))}
+
+
+def digest(settings: dict) -> str:
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:10]
+
+
+def flat(settings: dict, prefix: str = "") -> dict:
+    """{"losses.ranking": 0.1, …}"""
+    found = {}
+    for key, value in settings.items():
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return found
+
+
+def shipped_hash() -> str:
+    return pooch.file_hash(str(SHIPPED))

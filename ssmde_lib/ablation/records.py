@@ -1,0 +1,113 @@
+"""Records of finished jobs: small JSON files, and what all of them together say."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+
+from ssmde_lib.ablation.rows import ROWS
+from ssmde_lib.evaluation.results import REGIONS, markdown
+
+BASELINES = ("constant", "median")
+ORDER = [*BASELINES, *ROWS]
+DRAWS = 2000
+
+
+def by_clip(results) -> dict[str, dict[str, list]]:
+    """{region: {clip: [mean AbsRel of its images, their number]}}: what bootstrap intervals over clips need."""
+    table: dict = {}
+    for record in results.records:
+        for region, figures in record["regions"].items():
+            table.setdefault(region, {}).setdefault(Path(record["clip"]).name, []).append(figures["abs_rel"])
+    return {region: {clip: [float(np.mean(v)), len(v)] for clip, v in clips.items()} for region, clips in table.items()}
+
+
+def write_record(path: Path, record: dict) -> None:
+    """Five digits, one line a key, so that differences can be read; the file appears under its name only when complete."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    record = {key: value if key == "settings" else rounded(value) for key, value in record.items()}
+    lines = ",\n".join(f" {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}" for key, value in record.items())
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.write_text(f"{{\n{lines}\n}}\n")
+    draft.replace(path)
+
+
+def rounded(value):
+    if isinstance(value, dict):
+        return {key: rounded(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [rounded(item) for item in value]
+    return round(value, 5) if isinstance(value, float) else value
+
+
+def read_records(folder: Path) -> list[dict]:
+    """The records of a world's folder, baselines first, then in the order of the rows."""
+    records = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+    return sorted((r for r in records if r["row"] in ORDER), key=lambda r: (ORDER.index(r["row"]), r["seed"] or 0))
+
+
+def summarise(records: list[dict], region: str) -> dict[str, dict]:
+    """{row: mean AbsRel over seeds, spread (standard deviation) over seeds, 95 % bootstrap interval over clips, seeds}.
+
+    The interval is drawn over clips, all seeds of a clip together; None with a single clip.
+    """
+    table = {}
+    for name in dict.fromkeys(record["row"] for record in records):
+        mine = [record for record in records if record["row"] == name and region in record["summary"]]
+        if mine:
+            figures = [record["summary"][region]["abs_rel"] for record in mine]
+            spread = float(np.std(figures, ddof=1)) if len(figures) > 1 else None
+            interval = bootstrap(*sums_by_clip(mine, region))
+            table[name] = {"mean": float(np.mean(figures)), "spread": spread, "interval": interval, "seeds": len(mine), "title": mine[0]["title"]}
+    return table
+
+
+def paired(records: list[dict], row: str, other: str, region: str) -> dict | None:
+    """Mean of row - other over the seeds that both have, and its 95 % bootstrap interval over clips; None where nothing is paired.
+
+    Both saw the same images of the same clips: the difference of each clip is drawn, not the two errors.
+    """
+    by_row = [{r["seed"]: r for r in records if r["row"] == name and region in r["summary"]} for name in (row, other)]
+    seeds = sorted(by_row[0].keys() & by_row[1].keys())
+    if not seeds:
+        return None
+    (sums, counts), (other_sums, other_counts) = (sums_by_clip([mine[seed] for seed in seeds], region) for mine in by_row)
+    if not np.array_equal(counts, other_counts):
+        return None
+    return {"difference": float((sums - other_sums).sum() / counts.sum()), "interval": bootstrap(sums - other_sums, counts), "seeds": len(seeds)}
+
+
+def sums_by_clip(records: list[dict], region: str) -> tuple[np.ndarray, np.ndarray]:
+    """(sum of AbsRel, number of images) of each clip over all records."""
+    clips = sorted({clip for record in records for clip in record["by_clip"][region]})
+    found = np.array([[r["by_clip"][region].get(clip, [0.0, 0]) for clip in clips] for r in records])
+    return (found[..., 0] * found[..., 1]).sum(0), found[..., 1].sum(0)
+
+
+def bootstrap(sums: np.ndarray, counts: np.ndarray) -> list[float] | None:
+    """95 % interval of the mean over images when whole clips are drawn with replacement; None with a single clip."""
+    if len(sums) < 2:
+        return None
+    drawn = np.random.default_rng(0).integers(len(sums), size=(DRAWS, len(sums)))
+    return [float(x) for x in np.percentile(sums[drawn].sum(1) / counts[drawn].sum(1), [2.5, 97.5])]
+
+
+def table(records: list[dict]) -> str:
+    """Markdown: a row a row; AbsRel of each region as mean ± spread over seeds [95 % interval over clips]."""
+    regions = [region for region in REGIONS if any(region in record["summary"] for record in records)]
+    found = {region: summarise(records, region) for region in regions}
+    rows = []
+    for name in dict.fromkeys(record["row"] for record in records):
+        figures = [cell(found[region].get(name)) for region in regions]
+        some = next(found[region][name] for region in regions if name in found[region])
+        rows.append([name, some["title"], str(some["seeds"]) if name not in BASELINES else "", *figures])
+    return markdown(["row", "what", "seeds", *regions], rows)
+
+
+def cell(figures: dict | None) -> str:
+    if figures is None:
+        return ""
+    spread = f" ± {figures['spread']:.3f}" if figures["spread"] is not None else ""
+    interval = " [{:.3f}, {:.3f}]".format(*figures["interval"]) if figures["interval"] else ""
+    return f"{figures['mean']:.3f}{spread}{interval}"

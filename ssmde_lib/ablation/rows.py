@@ -1,0 +1,76 @@
+"""The rows of the ablation: one row is one training, and says only what differs from the base network's defaults."""
+
+import dataclasses
+
+from ssmde_lib.stages import Filter
+
+PRIOR = {"ranking": 0.1, "ssi": 0.1}  # as in notebook 06; a test holds the two together
+NORMALS = {"normal": 0.1, "edge_normal": 0.1}
+STUDENT = {"distillation": 0.1}  # as in notebook 08
+QUALITIES = {
+    "in_domain": "upper bound: leres_small fine-tuned on the world's own training depth",
+    "shipped": "leres_small, zero-shot",
+    "degraded": "stand-in for a poor prior: leres_small, blurred and bent",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One configuration: what it changes of the base network's losses and architecture, and whose filtered depth it learns from.
+
+    `quality` names the prior that it listens to, `teacher` the row that teaches it; `warm_start` begins from the teacher's
+    weights (None: as the grid says).
+    """
+
+    title: str
+    losses: dict
+    architecture: dict = dataclasses.field(default_factory=dict)
+    quality: str = "shipped"
+    teacher: str | None = None
+    filter: Filter | None = None
+    warm_start: bool | None = None
+
+
+def student(title: str, kind: str, **changes) -> Row:
+    return Row(title, STUDENT, teacher="teacher", filter=Filter(kind), **changes)
+
+
+SCHEDULES = {
+    "constant": {"forgetting": "constant"},
+    "exponential": {"forgetting": "exponential"},
+    "linear": {"forgetting": "linear"},
+    "keep_dynamic": {"forgetting": "exponential", "keep_dynamic": True},
+}
+SHIPPED_ROWS = {"constant": "prior", "exponential": "teacher", "linear": "linear", "keep_dynamic": "keep_dynamic"}
+
+ROWS = {
+    "base": Row("base: self-supervised only", {}),
+    "prior": Row("+ prior, constant weight", PRIOR | SCHEDULES["constant"]),
+    "teacher": Row("+ forgetting factor: the teacher", PRIOR | SCHEDULES["exponential"]),
+    "keep_dynamic": Row("+ forgetting on static pixels only", PRIOR | SCHEDULES["keep_dynamic"]),
+    "linear": Row("+ linear forgetting", PRIOR | SCHEDULES["linear"]),
+    "normals": Row("the teacher with both normal terms", PRIOR | NORMALS),
+    "student_unfiltered": student("student, no filter", "none"),
+    "student_plain": student("student, multi-view filter", "plain"),
+    "student_extended": student("student, filter or the prior's order", "extended"),
+    "student_warm": student("the same, from the teacher's weights", "extended", warm_start=True),
+    "multi_resolution": Row("neighbour: multi-resolution distillation", {"multi_resolution": 0.1}),
+    "successive": Row("neighbour: successive depth maps, dense skips", {"successive": 0.1, "photometric_scales": 1}, {"skips": "dense"}),
+    "consistency": Row("neighbour: EMA teacher, filtered", {"distillation": 0.1, "teacher": "ema", "filter": "plain"}),
+}
+ROWS |= {
+    f"{quality}_{schedule}": Row(f"{quality.replace('_', '-')} prior, {schedule.replace('_', ' ')}", PRIOR | change, quality=quality)
+    for quality in ("in_domain", "degraded")
+    for schedule, change in SCHEDULES.items()
+}
+# When to forget: {quality: {schedule: row}}; a prior that is off is the same base network whatever its quality.
+MAP = {
+    quality: {s: SHIPPED_ROWS[s] if quality == "shipped" else f"{quality}_{s}" for s in SCHEDULES} | {"off": "base"} for quality in QUALITIES
+}
+IMAGENET = {"encoder": "efficientnet_lite0"}
+ROWS |= {
+    f"imagenet_{name}": dataclasses.replace(
+        ROWS[name], title=f"{ROWS[name].title}, from ImageNet", architecture=IMAGENET, teacher=ROWS[name].teacher and f"imagenet_{ROWS[name].teacher}"
+    )
+    for name in ("base", "prior", "teacher", "student_extended")
+}

@@ -1,0 +1,163 @@
+"""One job of a grid, and what it needs: each step is made once, by one process at a time, and only where it is missing."""
+
+import dataclasses
+import fcntl
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from ssmde_lib.ablation.grid import Grid, Job
+from ssmde_lib.ablation.records import by_clip, write_record
+from ssmde_lib.ablation.rows import ROWS
+from ssmde_lib.datasets.clip import find_clips
+from ssmde_lib.datasets.pack import import_clip
+from ssmde_lib.errors import UserError
+from ssmde_lib.evaluation import constant, evaluate_clips, get_protocol, training_median
+from ssmde_lib.inference import Predictor
+from ssmde_lib.prior import get_provider, write_pseudo_depth
+from ssmde_lib.prior.degraded import Degraded
+from ssmde_lib.prior.in_domain import fine_tune
+from ssmde_lib.stages import train_network, write_labels
+from ssmde_lib.world import write_world
+
+DONE = "done.json"
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Only one process of this machine at a time works on `folder`; the others wait."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_name(f".{folder.name}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def make_once(folder: Path, make: Callable[[], dict | None]) -> Path:
+    """Call `make` unless the folder's `done.json` says that it has been made; what it returns is kept there."""
+    with alone(folder):
+        if not (folder / DONE).is_file():
+            facts = make()
+            (folder / DONE).write_text(json.dumps(facts or {}, indent=1))
+    return folder
+
+
+def prepare_data(grid: Grid, name: str) -> Path:
+    """The data set of a world, and the records of its trivial baselines."""
+    world, folder = grid.world(name), grid.data_folder(name)
+    if name in grid.absent:
+        raise UserError(grid.absent[name])
+
+    def make() -> None:
+        size = (world.height, world.width)
+        if world.folder:
+            import_clip(grid.root / world.folder, folder, size, tracklets=grid.root / world.tracklets if world.tracklets else None)
+            return
+        for split, clips in world.clips.items():
+            frames = world.test_frames if split == "test" else world.frames
+            write_world(folder, name, {split: clips}, frames, *size, world.seed, workers=1)
+
+    make_once(folder, make)
+    record_baselines(grid, name)
+    return folder
+
+
+def record_baselines(grid: Grid, name: str) -> None:
+    """What needs no learning, as records of their own, `constant.json` and `median.json`."""
+    data, settings = grid.data_folder(name), {"data": grid.data_settings(name), "protocol": grid.world(name).protocol}
+    predictors = {"constant": lambda: constant, "median": lambda: training_median(find_clips(data, "train"))}
+    for row, predictor in predictors.items():
+        path = grid.results / name / f"{row}.json"
+        if not path.is_file() or json.loads(path.read_text())["settings"] != json.loads(json.dumps(settings)):
+            results = evaluate_clips(predictor(), find_clips(data, "test"), protocol_of(grid, name))
+            titles = {"constant": "constant depth", "median": "per-pixel median of the training depth"}
+            write_record(path, {"row": row, "title": titles[row], "seed": None, "summary": results.summary(), "by_clip": by_clip(results), "settings": settings})
+
+
+def prepare_prior(grid: Grid, world: str) -> Path:
+    """The in-domain weights of a world: minutes of training."""
+    folder = grid.prior_folder(world)
+    data = prepare_data(grid, world)
+    return make_once(folder, lambda: {"curve": fine_tune(data, folder / "leres_small.safetensors", grid.fine_tuning)}) / "leres_small.safetensors"
+
+
+def prepare_pseudo(grid: Grid, world: str, quality: str) -> Path:
+    """The maps of a world by the prior of that quality."""
+    folder = grid.pseudo_folder(world, quality)
+    data = prepare_data(grid, world)
+
+    def make() -> dict:
+        provider = get_provider("leres_small", **({"weights": prepare_prior(grid, world)} if quality == "in_domain" else {}))
+        return write_pseudo_depth(Degraded(provider) if quality == "degraded" else provider, data, folder)
+
+    return make_once(folder, make)
+
+
+def run_row(grid: Grid, job: Job, force: bool = False) -> dict:
+    """Train and evaluate one job, and return its record, which is also written to `results/`.
+
+    A finished job is not run again unless `force`d. What it reads is made where it is missing; the teacher is trained again
+    where only its record is here. Interrupted, it goes on where it stopped.
+    """
+    path = grid.record_path(job)
+    if grid.changes(job) == [] and not force:
+        return json.loads(path.read_text())
+    write_record(path, train_row(grid, job, force))
+    return json.loads(path.read_text())
+
+
+def train_row(grid: Grid, job: Job, force: bool = False) -> dict:
+    """The record of a job whose weights lie here, trained if they do not yet."""
+    folder = grid.folder(job)
+    if force:
+        shutil.rmtree(folder, ignore_errors=True)
+    make_once(folder, lambda: train_and_evaluate(grid, job))
+    return json.loads((folder / DONE).read_text())
+
+
+def train_and_evaluate(grid: Grid, job: Job) -> dict:
+    row, folder, losses, schedule = ROWS[job.row], grid.folder(job), grid.losses(job), grid.schedule(job)
+    began = time.perf_counter()
+    data, step, protocol = prepare_data(grid, job.world), grid.world(job.world).step, protocol_of(grid, job.world)
+    pseudo = prepare_pseudo(grid, job.world, row.quality) if grid.needs_prior(job) else None
+    teacher, labels, coverage = None, None, None
+    if row.teacher:
+        train_row(grid, grid.teacher_of(job))
+        teacher, labels = grid.folder(grid.teacher_of(job)), folder / "labels"
+        coverage = write_labels(labels, data, teacher, row.filter, step=step, pseudo=pseudo)
+    prepared, processor = time.perf_counter(), time.process_time()
+    validation = find_clips(data, "val")
+
+    def validate(net) -> dict:
+        summary = evaluate_clips(Predictor(net), validation, protocol).summary()
+        return {f"val_{region}": figures["abs_rel"] for region, figures in summary.items()}
+
+    log = train_network(
+        folder, data, grid.architecture(job), losses, schedule, seed=job.seed, step=step, labels=labels,
+        start=teacher if grid.warm_start(job) else None, pseudo=pseudo if losses.uses_prior else None,
+        validate=validate, validate_every=4 * schedule.log_every,
+    )  # fmt: skip
+    results = evaluate_clips(Predictor.load(folder / "depth.safetensors"), find_clips(data, "test"), protocol)
+    if labels:
+        shutil.rmtree(labels)  # large, and quickly made again
+    kept = ("step", "val_all", "val_static", "val_dynamic", "photometric")
+    return {
+        "row": job.row,
+        "title": row.title,
+        "seed": job.seed,
+        "summary": results.summary(),
+        "by_clip": by_clip(results),
+        "coverage": coverage,
+        "curve": [{key: entry[key] for key in kept if key in entry} for entry in log if "val_all" in entry],
+        "settings": grid.settings(job),
+        "seconds": {"preparing": round(prepared - began, 1), "training": round(time.perf_counter() - prepared, 1), "processor": round(time.process_time() - processor, 1)},
+        "torch": torch.__version__,
+    }
+
+
+def protocol_of(grid: Grid, world: str):
+    return dataclasses.replace(get_protocol(grid.world(world).protocol), dense=False)

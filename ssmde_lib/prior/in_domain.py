@@ -1,0 +1,79 @@
+"""An upper bound of what a prior of leres_small's size can know: the shipped weights, fine-tuned on a world's own training depth.
+
+python -m ssmde_lib.prior.in_domain --data runs/laptop/01_data --out runs/in_domain.safetensors     five minutes of one core
+
+It has seen the ground truth of the training split, so it is no zero-shot prior and is named an upper bound wherever it appears.
+"""
+
+import dataclasses
+import time
+from pathlib import Path
+
+import click
+import numpy as np
+import torch
+from torch import Tensor
+
+from ssmde_lib.datasets.clip import find_clips
+from ssmde_lib.errors import UserError
+from ssmde_lib.networks import checkpoint
+from ssmde_lib.prior.providers import SHIPPED
+from ssmde_lib.prior.train import train
+
+
+@dataclasses.dataclass(frozen=True)
+class FineTuning:
+    """Steps and batch of `prior.train.train`; every so many-th frame is used."""
+
+    steps: int = 700
+    batch: int = 8
+    every: int = 2
+    seed: int = 0
+
+
+def views(data: Path, split: str, every: int) -> dict[str, Tensor]:
+    """`images` uint8 n 3 h w, `depths` float16 n 1 h w (metres, infinite where unknown) and `K` float32 n 3 3 of a split."""
+    found = [(clip, i) for clip in find_clips(data, split) for i in range(0, len(clip), every)]
+    depths = [clip.depth(i) for clip, i in found]
+    if any(depth is None for depth in depths):
+        raise UserError(f"{data} has clips without depth/: an in-domain prior learns from the ground truth.")
+    depths = np.stack(depths)[:, None]
+    return {
+        "images": torch.from_numpy(np.stack([clip.image(i) for clip, i in found])).permute(0, 3, 1, 2),
+        "depths": torch.from_numpy(np.where(depths > 0, depths, np.inf)).half(),
+        "K": torch.from_numpy(np.stack([clip.K for clip, _ in found])).float(),
+    }
+
+
+def fine_tune(data: Path, out: Path, options: FineTuning = FineTuning(), device: str = "cpu") -> list[dict]:
+    """Fine-tune the shipped weights on the train split of `data`, write them to `out` and return the curve (held out: the val split)."""
+    began = time.time()
+    train_views, val_views = (views(data, split, options.every) for split in ("train", "val"))
+    size = tuple(train_views["images"].shape[-2:])
+    with torch.random.fork_rng(devices=[]):
+        net, curve = train(train_views, val_views, size, options.steps, options.batch, options.seed, device, start=SHIPPED)
+    record = {
+        "started_from": SHIPPED.name, "trained_on": f"ground truth of {data.as_posix()}/train: an in-domain upper bound, not zero-shot",
+        "input_size": list(size), "training_seconds": round(time.time() - began), "torch": torch.__version__, **dataclasses.asdict(options),
+    }  # fmt: skip
+    out.parent.mkdir(parents=True, exist_ok=True)
+    checkpoint.save(net, out, record, half=True)
+    return curve
+
+
+@click.command()
+@click.option("--data", type=Path, required=True, help="Data set in the layout, with depth.")
+@click.option("--out", type=Path, required=True, help="Weights to write (safetensors).")
+@click.option("--steps", default=FineTuning.steps, show_default=True)
+@click.option("--batch", default=FineTuning.batch, show_default=True)
+@click.option("--every", default=FineTuning.every, show_default=True, help="Take every so many-th frame.")
+@click.option("--seed", default=FineTuning.seed, show_default=True)
+@click.option("--device", default="cuda" if torch.cuda.is_available() else "cpu", show_default=True)
+def main(data: Path, out: Path, device: str, **options) -> None:
+    """Fine-tune leres_small on a data set's own depth: an upper bound, to be compared with the zero-shot prior."""
+    curve = fine_tune(data, out, FineTuning(**options), device)
+    click.echo(f"{out}: held-out error {curve[-1].get('held_out')}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,139 @@
+"""The ablation's grid, its jobs and its records: what is asked, what is done again, and what the tables say."""
+
+import json
+
+import numpy as np
+import pytest
+
+from ssmde_lib.ablation import MAP, PRIOR, ROWS, Grid, Job, paired, read_records, run_row, summarise, table
+from ssmde_lib.ablation.records import write_record
+from ssmde_lib.errors import UserError
+from ssmde_lib.notebook import find_root, load_yaml, read_parameters
+
+ROOT = find_root()
+PROFILES = load_yaml(ROOT / "workflow" / "ablation.yaml")
+TINY = {
+    "seeds": [0],
+    "schedule": {"steps": 2, "batch_size": 2},
+    "student": {"steps": 1},
+    "architecture": {"width": 8, "pose_width": 8},
+    "worlds": {
+        "street": {"height": 64, "width": 64, "clips": {"train": 1, "val": 1, "test": 2}, "frames": 4, "test_frames": 2, "rows": ["base", "teacher", "student_plain"]}
+    },
+}
+
+
+def grid_in(folder, **changes) -> Grid:
+    return Grid("tiny", folder, folder / "runs", TINY | changes)
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_profiles_ask_for_rows_that_exist(profile, tmp_path):
+    grid = Grid(profile, ROOT, tmp_path, PROFILES[profile])
+    assert {job.row for job in grid.jobs} <= set(ROWS)
+    assert len({grid.folder(job) for job in grid.jobs}) == len(grid.jobs) > 0
+
+
+def test_the_laptop_grid_holds_the_issue_s_rows(tmp_path):
+    grid = Grid("laptop", ROOT, tmp_path, PROFILES["laptop"])
+    main = {"base", "prior", "teacher", "student_unfiltered", "student_plain", "student_extended", "multi_resolution", "successive", "consistency"}
+    for world in ("street", "room"):
+        rows = set(grid.worlds[world].rows)
+        assert main | {row for schedules in MAP.values() for row in schedules.values()} <= rows
+    assert len(grid.spec["seeds"]) >= 3
+    assert all(set(grid.worlds[name].rows) >= {"base", "prior", "teacher", "student_extended"} for name in ("kitti_drive", "hololens"))
+
+
+def test_rows_ask_of_the_prior_what_notebook_06_asks():
+    declared = read_parameters(ROOT / "notebooks" / "06_teacher.ipynb")
+    assert {name: declared[name].default for name in ("ranking", "ssi", "normal", "edge_normal") if declared[name].default} == PRIOR
+    assert declared["forgetting"].default == "exponential"
+    assert read_parameters(ROOT / "notebooks" / "08_student.ipynb")["warm_start"].default is PROFILES["laptop"]["student"]["warm_start"]
+
+
+def test_a_job_is_run_once_and_again_when_its_settings_change(tmp_path):
+    grid, student = grid_in(tmp_path), Job("street", "student_plain", 0)
+    assert grid.unfinished() == [Job("street", "base", 0), Job("street", "teacher", 0), student]  # a teacher before its student
+    record = run_row(grid, student)
+    assert set(record["summary"]) == {"all", "static", "dynamic"} and record["coverage"]["all"]["coverage"] < 1
+    assert [entry["step"] for entry in record["curve"]] == [1]
+    assert student not in grid.unfinished() and grid.record_path(student).stat().st_size < 8000
+    weights = grid.folder(student) / "depth.safetensors"
+    trained = weights.stat().st_mtime_ns
+    assert run_row(grid, student) == record
+    assert weights.stat().st_mtime_ns == trained
+
+    longer = grid_in(tmp_path, student={"steps": 2})
+    assert longer.changes(student) == ["schedule.steps 1 → 2"]
+    assert longer.stale() == {student: ["schedule.steps 1 → 2"]}
+    assert longer.folder(longer.teacher_of(student)) == grid.folder(grid.teacher_of(student))  # the teacher stays
+    assert run_row(longer, student)["curve"][-1]["step"] == 2
+    assert longer.changes(student) == []
+    other_teacher = grid_in(tmp_path, schedule={"steps": 3, "batch_size": 2}, student={"steps": 2})
+    assert [change.split()[0] for change in other_teacher.changes(student)] == ["teacher"]
+
+
+def test_bad_grids_are_one_sentence(tmp_path):
+    with pytest.raises(UserError, match="unknown row 'students'"):
+        grid_in(tmp_path, worlds={"street": TINY["worlds"]["street"] | {"rows": ["students"]}})
+    with pytest.raises(UserError, match="learns from row 'teacher': list that too"):
+        _ = grid_in(tmp_path, worlds={"street": TINY["worlds"]["street"] | {"rows": ["student_plain"]}}).jobs
+    with pytest.raises(UserError, match=r"unknown keys \['sceduel'\]"):
+        grid_in(tmp_path, sceduel={})
+    with pytest.raises(UserError, match="did you mean 'steps'"):
+        grid_in(tmp_path, schedule={"stepz": 1}).settings(Job("street", "base", 0))
+    with pytest.raises(UserError, match="has no world 'town'"):
+        grid_in(tmp_path).world("town")
+
+
+def test_an_absent_clip_is_left_out_with_a_sentence(tmp_path):
+    grid = grid_in(tmp_path, worlds={"drive": {"folder": "nowhere", "height": 64, "width": 64, "rows": ["base"]}} | TINY["worlds"])
+    assert {job.world for job in grid.jobs} == {"street"}
+    assert "drive is left out" in grid.absent["drive"] and "nowhere does not exist" in grid.absent["drive"]
+    with pytest.raises(UserError, match="drive is left out"):
+        run_row(grid, Job("drive", "base", 0))
+
+
+# ---- tables from records with known figures --------------------------------------------------------------------------
+
+
+def record(row: str, seed: int, clips: dict[str, float], region: str = "all") -> dict:
+    """Two images a clip."""
+    return {
+        "row": row, "title": row, "seed": seed, "summary": {region: {"abs_rel": float(np.mean(list(clips.values())))}},
+        "by_clip": {region: {clip: [value, 2] for clip, value in clips.items()}},
+    }  # fmt: skip
+
+
+def test_means_spreads_and_intervals():
+    records = [record("base", 0, {"a": 0.1, "b": 0.3}), record("base", 1, {"a": 0.3, "b": 0.5})]
+    row = summarise(records, "all")["base"]
+    assert row["mean"] == pytest.approx(0.3) and row["seeds"] == 2
+    assert row["spread"] == pytest.approx(0.2 / 2**0.5)
+    assert row["interval"] == pytest.approx([0.2, 0.4])  # clip a alone, clip b alone: each drawn twice in a quarter of the draws
+    assert summarise(records[:1], "all")["base"]["spread"] is None
+    assert summarise([record("base", 0, {"a": 0.1})], "all")["base"]["interval"] is None
+    assert summarise(records, "dynamic") == {}
+
+
+def test_a_paired_difference_is_surer_than_the_two_errors():
+    clips = {f"c{n}": 0.1 * n for n in range(1, 9)}
+    records = [record("teacher", 0, clips), record("student_plain", 0, {clip: value - 0.01 for clip, value in clips.items()})]
+    found = paired(records, "student_plain", "teacher", "all")
+    assert found["difference"] == pytest.approx(-0.01) and found["interval"] == pytest.approx([-0.01, -0.01])
+    low, high = summarise(records, "all")["teacher"]["interval"]
+    assert high - low > 0.1
+    assert paired(records, "student_plain", "base", "all") is None
+    assert paired([*records, record("base", 1, clips)], "student_plain", "base", "all") is None  # no seed in common
+
+
+def test_the_table_names_every_row_and_region(tmp_path):
+    records = [record("teacher", 0, {"a": 0.25, "b": 0.25}), record("base", 0, {"a": 0.5, "b": 0.5}), record("base", 0, {"a": 0.1}, "dynamic")]
+    for number, one in enumerate(records[:2]):
+        write_record(tmp_path / f"{number}.json", one | {"settings": {"rate": 1e-7}})
+    found = read_records(tmp_path)
+    assert [r["row"] for r in found] == ["base", "teacher"] and found[0]["settings"] == {"rate": 1e-7}
+    lines = table(found).splitlines()
+    assert lines[0] == "| row | what | seeds | all |"
+    assert lines[2] == "| base | base | 1 | 0.500 [0.500, 0.500] |"
+    assert json.loads((tmp_path / "0.json").read_text())["by_clip"] == {"all": {"a": [0.25, 2], "b": [0.25, 2]}}
