@@ -63,6 +63,12 @@ def pipeline(root: Path) -> dict[str, list[str]]:
     return load_yaml(root / "notebooks" / "pipeline.yaml")
 
 
+def appendix(root: Path) -> dict[str, list[str]]:
+    """The appendix notebooks, which `make tutorial` leaves out, with the stages that they read."""
+    path = root / "notebooks" / "appendix.yaml"
+    return load_yaml(path) if path.is_file() else {}
+
+
 def nearest(name: str, known: list[str]) -> str:
     return difflib.get_close_matches(name, known, 1, 0)[0]
 
@@ -140,16 +146,33 @@ def injected_names(namespace: dict) -> list[str]:
 
 
 def profile_parameters(root: Path, profile: str, name: str) -> dict:
-    """Overrides of one notebook in `configs/<profile>.yaml`: its own section over those keys of `common` that it declares."""
-    path = root / "configs" / f"{profile}.yaml"
+    """Overrides of one notebook in a profile: its own section over those keys of `common` that it declares, a set's over both.
+
+    Profile `gpu` stands in `configs/gpu.yaml`; `gpu-nyu` adds its set `nyu`; a profile with `sets` alone takes the first of them.
+    """
+    path, chosen = profile_file(root, profile)
+    declared, sections = read_parameters(notebook_path(root, name)), load_yaml(path)
+    sets = sections.get("sets") or {}
+    if chosen and chosen not in sets:
+        raise UserError(
+            f"{path.name} has no set {chosen!r}" + (f": did you mean {path.stem}-{nearest(chosen, list(sets))}?" if sets else ".")
+        )
+    overrides = {}
+    for part in (sections, sets[chosen or next(iter(sets))] if sets else {}):
+        own = part.get(name) or {}
+        check_names(own, declared, f"{path.name}: {name}")
+        overrides |= {key: value for key, value in (part.get("common") or {}).items() if key in declared} | own
+    return {key: declared[key].check(value) for key, value in overrides.items()}
+
+
+def profile_file(root: Path, profile: str) -> tuple[Path, str]:
+    """The file of a profile and the name of the set that it asks for, if any."""
+    stem, _, chosen = profile.partition("-")
+    path = root / "configs" / f"{stem}.yaml"
     if not path.is_file():
         known = sorted(file.stem for file in path.parent.glob("*.yaml"))
-        raise UserError(f"there is no profile {profile!r}: did you mean {nearest(profile, known)!r}?")
-    declared, sections = read_parameters(notebook_path(root, name)), load_yaml(path)
-    own = sections.get(name) or {}
-    check_names(own, declared, f"{path.name}: {name}")
-    common = {key: value for key, value in (sections.get("common") or {}).items() if key in declared}
-    return {key: declared[key].check(value) for key, value in (common | own).items()}
+        raise UserError(f"there is no profile {profile!r}: did you mean {nearest(stem, known)!r}?")
+    return path, chosen
 
 
 # ---- the stage and its manifest --------------------------------------------------------------------------------------
@@ -293,7 +316,7 @@ def begin(name: str, namespace: dict) -> Stage:
     parameters and upstream stages left stays, so that training can resume. Raises UserError before anything is touched.
     """
     root = find_root()
-    stages = pipeline(root)
+    stages = pipeline(root) | appendix(root)
     if name not in stages:
         raise UserError(
             f"there is no stage {name!r} in notebooks/pipeline.yaml: did you mean {nearest(name, list(stages))!r}?"
@@ -304,8 +327,8 @@ def begin(name: str, namespace: dict) -> Stage:
     if missing:
         raise UserError(f"parameter {missing[0]} is not set: execute the parameters cell first.")
     parameters = {key: parameter.check(namespace[key]) for key, parameter in declared.items()}
-    if not re.fullmatch(r"\w[\w.-]*", parameters["run"]):
-        raise UserError(f"parameter run must be a plain folder name, not {parameters['run']!r}.")
+    if not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)*", parameters["run"]):
+        raise UserError(f"parameter run must be a plain folder name or a path of such, not {parameters['run']!r}.")
     folder = runs_folder(root) / parameters["run"] / name
     upstream_hashes = verify_upstream(folder.parent, stages[name])
     open_folder(folder, {"parameters": parameters, "upstream": upstream_hashes})
@@ -414,7 +437,7 @@ def run_notebook(name: str, overrides: dict, output: Path | None = None, attempt
     "-p", "--parameter", "given", type=(str, str), multiple=True, metavar="NAME VALUE", help="Override a parameter."
 )
 @click.option("--run", "run_name", help="Folder under runs/ to write to and read from (default: the profile's name).")
-@click.option("--profile", help="Start from the overrides in configs/<PROFILE>.yaml.")
+@click.option("--profile", help="Start from the overrides in configs/<PROFILE>.yaml; gpu-nyu takes its set nyu.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Where the executed notebook goes.")
 def run_command(notebook: str, given: tuple, run_name: str | None, profile: str | None, output: Path | None) -> None:
     """Execute NOTEBOOK (such as 04_pose_and_depth) headlessly."""

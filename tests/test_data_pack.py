@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from ssmde_lib.datasets.clip import find_clips
-from ssmde_lib.datasets.pack import import_clip
+from ssmde_lib.datasets.pack import import_clip, import_data
 from ssmde_lib.errors import UserError
 
 
@@ -44,3 +44,26 @@ def test_importing_again_goes_on(clip, tmp_path):
 def test_tracklets_need_poses(clip, tmp_path):
     with pytest.raises(UserError, match="has no poses"):
         import_clip(clip, tmp_path / "out", (32, 64), tracklets="tracklet_labels.xml")
+
+
+def test_a_single_clip_is_imported_as_data(clip, tmp_path):
+    import_data(clip, tmp_path / "out", (32, 64))
+    assert find_clips(tmp_path / "out", "test")[0].size == (32, 64)
+
+
+def test_a_prepared_set_is_linked_as_it_is(clip, tmp_path):
+    prepared = tmp_path / "prepared"
+    import_clip(clip, prepared, (32, 64))
+    import_data(prepared, tmp_path / "out", (32, 64))
+    found = find_clips(tmp_path / "out", "train")[0].path
+    assert found.resolve() == (prepared / "train" / "drive").resolve() and (tmp_path / "out" / "train").is_symlink()
+    with pytest.raises(UserError, match="was prepared at 32x64, not at 64x64: set height and width"):
+        import_data(prepared, tmp_path / "other", (64, 64))
+    (prepared / "val").unlink()
+    with pytest.raises(UserError, match="val holds no clips: prepare the data first"):
+        import_data(prepared, tmp_path / "lacking", (32, 64))
+
+
+def test_an_absent_data_folder_is_told(tmp_path):
+    with pytest.raises(UserError, match="kitti is not there: prepare the data first .docs/data.md., or set data_folder"):
+        import_data(tmp_path / "data" / "kitti", tmp_path / "out", (32, 64))

@@ -167,10 +167,50 @@ def test_profiles_name_only_what_notebooks_declare():
     anywhere = {name for declared in notebooks.values() for name in declared}
     for path in sorted((ROOT / "configs").glob("*.yaml")):
         sections = load_yaml(path)
-        assert set(sections) - {"common"} <= set(pipeline(ROOT)) | set(notebooks), path
-        assert not notebooks or set(sections.get("common") or {}) <= anywhere, path
+        sets = sections.pop("sets", {})
+        for part in (sections, *sets.values()):
+            assert set(part) - {"common"} <= set(pipeline(ROOT)) | set(notebooks), path
+            assert set(part.get("common") or {}) <= anywhere, path
         for name in notebooks:
-            profile_parameters(ROOT, path.stem, name)
+            for chosen in ("", *(f"-{chosen}" for chosen in sets)):
+                profile_parameters(ROOT, path.stem + chosen, name)
+
+
+# height, width, batch, frame step, depth range in metres: the family's published settings
+RECIPES = {
+    "kitti": (256, 832, 4, 1, 0.1, 80), "nyu": (256, 320, 8, 1, 0.1, 10), "ddad": (384, 640, 4, 1, 0.1, 200),
+    "bonn": (256, 320, 8, 10, 0.1, 10), "tum": (256, 320, 8, 10, 0.1, 10),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_gpu_profile_holds_the_published_recipes(name):
+    from ssmde_lib.evaluation import get_protocol
+    from ssmde_lib.notebook import profile_parameters
+
+    height, width, batch, step, near, far = RECIPES[name]
+    data = profile_parameters(ROOT, f"gpu-{name}", "01_data")
+    assert (data["data_folder"], data["height"], data["width"]) == (f"data/{name}", height, width)
+    for stage in ("04_pose_and_depth", "06_teacher", "08_student"):
+        recipe = profile_parameters(ROOT, f"gpu-{name}", stage)
+        assert (recipe["steps"], recipe["learning_rate"], recipe["batch_size"], recipe["frame_step"]) == (100_000, 1e-4, batch, step)
+        assert (recipe["layers"], recipe["width"], recipe["protocol_name"]) == (18, 64, name)
+    assert profile_parameters(ROOT, f"gpu-{name}", "07_multiview_mask")["frame_step"] == step
+    assert profile_parameters(ROOT, f"gpu-{name}", "09_benchmark")["protocol_name"] == name
+    assert profile_parameters(ROOT, f"gpu-{name}", "02_pseudo_depth")["provider"] == "leres"
+    protocol = get_protocol(name)
+    assert (protocol.min_depth, protocol.max_depth) == (near, far)
+
+
+def test_a_profile_alone_takes_its_first_set_and_a_wrong_set_names_the_nearest():
+    from ssmde_lib.errors import UserError
+    from ssmde_lib.notebook import pipeline, profile_parameters
+
+    assert all(profile_parameters(ROOT, "gpu", name) == profile_parameters(ROOT, "gpu-kitti", name) for name in pipeline(ROOT))
+    with pytest.raises(UserError, match="gpu.yaml has no set 'kiti': did you mean gpu-kitti?"):
+        profile_parameters(ROOT, "gpu-kiti", "01_data")
+    with pytest.raises(UserError, match="smoke.yaml has no set 'nyu'"):
+        profile_parameters(ROOT, "smoke-nyu", "01_data")
 
 
 def test_notebooks_are_output_free_and_the_tree_is_clean_of_data():

@@ -1,4 +1,4 @@
-"""A clip that lies in the one layout already, at another size; for a KITTI drive also the masks of what moves."""
+"""Data that lies in the one layout already: a prepared set as it is, or one clip at another size, with the masks of what moves."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,10 +8,12 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from ssmde_lib.camera import resize_intrinsics
-from ssmde_lib.datasets.clip import Clip
+from ssmde_lib.datasets.clip import Clip, find_clips
 from ssmde_lib.datasets.kitti import mover_masks
 from ssmde_lib.datasets.prepare import Sequence, prepare
 from ssmde_lib.errors import UserError
+
+SPLITS = ("train", "val", "test")
 
 
 @dataclass
@@ -41,6 +43,35 @@ class Pack(Sequence):
         return mask if mask is None else cv2.resize(mask, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
 
 
+def import_data(folder: str | Path, out: str | Path, size: tuple[int, int], limit: int | None = None, tracklets: str | Path | None = None) -> None:
+    """Make `folder` the data set `out`: a prepared set (train/, val/, test/) by links, a single clip by `import_clip`.
+
+    Raises UserError where the folder is absent, lacks a split, or was prepared at another size than `size` (height, width).
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError(f"{folder} is not there: prepare the data first (docs/data.md), or set data_folder of 01_data to where it lies.")
+    if any((folder / split).is_dir() for split in SPLITS):
+        link_splits(folder, Path(out), size)
+    else:
+        import_clip(folder, out, size, limit, tracklets)
+
+
+def link_splits(folder: Path, out: Path, size: tuple[int, int]) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    for split in SPLITS:
+        for clip in find_clips(folder, split):
+            if clip.size != size:
+                there, wanted = ("{}x{}".format(*each) for each in (clip.size, size))
+                raise UserError(f"{clip.path} was prepared at {there}, not at {wanted}: set height and width of 01_data, or prepare it again.")
+        link(out / split, (folder / split).resolve())
+
+
+def link(path: Path, target: Path) -> None:
+    if not path.is_symlink():
+        path.symlink_to(target, target_is_directory=True)
+
+
 def import_clip(folder: str | Path, out: str | Path, size: tuple[int, int], limit: int | None = None, tracklets: str | Path | None = None) -> None:
     """Write one clip of the layout as the train, val and test split of `out`, at `size` (height, width).
 
@@ -57,7 +88,5 @@ def import_clip(folder: str | Path, out: str | Path, size: tuple[int, int], limi
         masks = mover_masks(tracklets, Path(tracklets).parents[1], clip.poses, K, size)
     pack = Pack(clip.name, "train", clip.frames, clip.K, clip.poses, clip=clip, masks=masks)
     prepare([pack], out, size, min_motion=0, limit=limit)
-    for split in ("val", "test"):
-        link = Path(out) / split
-        if not link.is_symlink():
-            link.symlink_to("train", target_is_directory=True)
+    for split in SPLITS[1:]:
+        link(Path(out) / split, Path("train"))
