@@ -1,6 +1,7 @@
 """From pictures to depth: one predictor for images, folders, videos and webcams, and the files that it leaves."""
 
 import copy
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -165,12 +166,16 @@ def open_video(source: str | int, name: str, way_out: str, limit: int | None) ->
 
 @contextmanager
 def quiet_opencv() -> Iterator[None]:
-    """Keep OpenCV from logging the failure that we report in a sentence of our own."""
-    level = cv2.utils.logging.getLogLevel()
+    """Keep OpenCV from saying, by its log or straight to the terminal, what we say in a sentence of our own."""
+    level, terminal = cv2.utils.logging.getLogLevel(), os.dup(2)
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
     try:
         yield
     finally:
+        os.dup2(terminal, 2)
+        os.close(terminal)
         cv2.utils.logging.setLogLevel(level)
 
 
@@ -250,9 +255,12 @@ class VideoFile:
         """Append an RGB picture; odd sides lose a line, as the codec needs even ones."""
         picture = picture[: picture.shape[0] // 2 * 2, : picture.shape[1] // 2 * 2]
         if self.writer is None:
-            self.writer = cv2.VideoWriter(str(self.path), cv2.VideoWriter_fourcc(*"VP90"), self.fps, picture.shape[1::-1])
+            with quiet_opencv():  # it complains of the tag, and takes the right codec all the same
+                self.writer = cv2.VideoWriter(str(self.path), cv2.VideoWriter_fourcc(*"VP90"), self.fps, picture.shape[1::-1])
             if not self.writer.isOpened():
-                raise UserError(f"{self.path} cannot be written: this OpenCV has no VP9 encoder; install opencv-python from PyPI.")
+                raise UserError(
+                    f"{self.path} cannot be written: check that its folder exists, and that OpenCV is PyPI's opencv-python, which has the VP9 encoder."
+                )
         self.writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
 
     def close(self) -> None:

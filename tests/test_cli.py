@@ -100,7 +100,35 @@ def test_predict_a_video(weights, tmp_path):
     assert code == 0, output
     assert names(out / "depth") == [f"{i:06d}.png" for i in range(4)]
     capture = cv2.VideoCapture(str(out / "side_by_side.webm"))
-    assert capture.get(cv2.CAP_PROP_FPS) == 12 and capture.read()[1].shape == (64, 192, 3)
+    frames = [capture.read()[1] for _ in range(4)]  # a browser decodes the same stream
+    assert capture.get(cv2.CAP_PROP_FPS) == 12 and not capture.read()[0]
+    assert all(frame.shape == (64, 192, 3) for frame in frames)
+    for i, frame in enumerate(frames):
+        colours = cv2.imread(str(out / "colour" / f"{i:06d}.png"))
+        assert np.abs(frame[:, 96:].astype(int) - colours).mean() < 12, "on the right is the depth, in colours"
+
+
+def test_predict_a_webcam_until_the_user_stops(weights, tmp_path, monkeypatch):
+    from test_inference import FakeWebcam
+
+    def read(self):  # the user presses Ctrl-C while the fifth picture is awaited
+        self.count += 1
+        if self.count == 5:
+            raise KeyboardInterrupt
+        return True, RNG.integers(0, 256, (48, 64, 3), np.uint8)
+
+    monkeypatch.setattr(cv2, "VideoCapture", FakeWebcam)
+    monkeypatch.setattr(FakeWebcam, "read", read)
+    out = tmp_path / "out"
+    code, output = ssmde("predict", 0, "-o", out, "--checkpoint", weights, "--batch", 2, "--device", "cpu")
+    assert code == 0 and "what was predicted so far is kept" in output
+    assert names(out / "depth") == ["000000.png", "000001.png"]
+    assert json.loads((out / "prediction.json").read_text())["frames"] == 2
+    monkeypatch.undo()
+    capture, frames = cv2.VideoCapture(str(out / "side_by_side.webm")), 0
+    while capture.read()[0]:
+        frames += 1
+    assert frames == 2
 
 
 def test_a_truncated_image_is_named_and_the_others_are_kept(folder, weights, tmp_path):
@@ -171,6 +199,25 @@ def test_evaluate_compares_checkpoints_and_baselines(data, weights, tmp_path):
     stored = json.loads(out.read_text())
     expected = evaluate_clips(Predictor.load(weights, "cpu"), find_clips(data, "test"), get_protocol("embedded"))
     assert Results.from_json(stored[str(weights)]).summary()["all"] == pytest.approx(expected.summary()["all"])
+
+
+def test_other_people_s_checkpoints_stand_in_the_same_table(data, weights, tmp_path):
+    from test_foreign import random_decoder, random_encoder, sc_depth_checkpoint, write_monodepth2
+
+    torch.manual_seed(0)
+    encoder = random_encoder(18)
+    convs = random_decoder(encoder.channels)
+    folder, ckpt = tmp_path / "mono_640x192", tmp_path / "sc_depth.ckpt"
+    folder.mkdir()
+    write_monodepth2(folder, encoder, convs, height=64, width=96)
+    torch.save(sc_depth_checkpoint(encoder, convs), ckpt)
+    options = [option for path in (weights, folder, ckpt) for option in ("--weights", path)]
+    code, output = ssmde("evaluate", *options, "--data", data, "--split", "test", "--no-baselines")
+    assert code == 0, output
+    table = output[output.index("| all |") : output.index("| static |")]
+    rows = [line.split(" | ") for line in table.splitlines()[2:] if line]
+    assert [row[0].strip("| ") for row in rows] == [str(weights), str(folder), str(ckpt)]
+    assert all(0 < float(figure) < 1000 for row in rows for figure in row[1:8])
 
 
 def test_evaluate_refuses_bad_input(data, weights, tmp_path):

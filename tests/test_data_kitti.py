@@ -7,6 +7,7 @@ import shutil
 import zipfile
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -17,6 +18,8 @@ from data_scripts.prepare_kitti import main
 from ssmde_lib.datasets import kitti
 from ssmde_lib.datasets.clip import Clip
 from ssmde_lib.datasets.prepare import prepare
+from ssmde_lib.evaluation import constant, evaluate_clips, get_protocol
+from ssmde_lib.evaluation.evaluator import read_truth
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 RAW = SHARED / "kitti_raw"
@@ -249,6 +252,32 @@ def test_splits_by_lists(tmp_path, monkeypatch):
     (tmp_path / "val_files.txt").unlink()
     with pytest.raises(kitti.UserError, match="val_files.txt is missing"):
         kitti.find_drives(RAW, lists=tmp_path)
+
+
+def test_improved_truth_replaces_the_sweep_and_only_its_images_count(raw_copy, tmp_path):
+    """Of the listed test frames, those without a file in data_depth_annotated.zip do not count: 652 of the 697."""
+    improved = tmp_path / "annotated"
+    folder = improved / "val" / DRIVE.name / "proj_depth" / "groundtruth" / "image_02"
+    folder.mkdir(parents=True)
+    truth = np.zeros((375, 1242), np.uint16)
+    truth[200:300:7, 100:1100:5] = np.arange(100, 100 + 200 * 15).reshape(15, 200) * 7  # metres x 256
+    cv2.imwrite(str(folder / "0000000041.png"), truth)
+    out = tmp_path / "out"
+    result = run("--raw", raw_copy, "--out", out, "--height", 64, "--width", 192, "--processes", 1, "--split", "test", "--improved", improved)
+    assert result.exit_code == 0, result.output
+    clip = Clip(out / "test" / f"{DRIVE.name}_02")
+    assert len(clip) == 2 and [read_truth(clip, i) is not None for i in range(2)] == [False, True]
+    np.testing.assert_array_equal(read_truth(clip, 1), truth / np.float32(256))
+    results = evaluate_clips(constant, [clip], get_protocol("kitti"))
+    assert [record["frame"] for record in results.records] == ["000001"]
+    crop = truth[153:371, 44:1197]
+    assert results.records[0]["regions"]["all"]["pixels"] == ((crop > 25) & (crop < 80 * 256)).sum() > 0
+
+
+def test_a_folder_without_the_improved_truth_is_told(raw_copy, tmp_path):
+    bad(raw_copy, tmp_path, "holds no improved ground truth", "--improved", tmp_path / "nowhere")
+    (tmp_path / "wrong").mkdir()
+    bad(raw_copy, tmp_path, "holds no improved ground truth", "--improved", tmp_path / "wrong")
 
 
 def test_downloads_the_official_archives_and_prepares_them(raw_copy, tmp_path):

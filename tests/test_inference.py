@@ -1,5 +1,7 @@
 """Inference: folded batch norm, sizes, steady scale, files that other programs read back."""
 
+import os
+
 import cv2
 import numpy as np
 import pytest
@@ -162,6 +164,45 @@ def test_a_cut_jpeg_is_noticed(tmp_path):
         assert isinstance(next(open_source(tmp_path / "cut.jpg").frames)[1], UserError), part
 
 
+class FakeWebcam:
+    """Stands in for cv2.VideoCapture of camera 0: endless pictures, no frame count, no rate; other numbers are not plugged in."""
+
+    released = 0
+
+    def __init__(self, number):
+        self.number, self.count = number, 0
+
+    def isOpened(self):
+        return self.number == 0
+
+    def get(self, what):
+        return 0.0
+
+    def read(self):
+        self.count += 1
+        return True, np.full((48, 64, 3), (0, 0, self.count), np.uint8)  # BGR
+
+    def release(self):
+        FakeWebcam.released += 1
+
+
+def test_a_webcam_runs_to_its_limit_and_is_released(monkeypatch):
+    monkeypatch.setattr(cv2, "VideoCapture", FakeWebcam)
+    monkeypatch.setattr(FakeWebcam, "released", 0)
+    source = open_source("0", limit=3)
+    assert source.moving and source.count == 3 and source.fps == 10
+    found = list(source.frames)
+    assert [name for name, _ in found] == ["000000", "000001", "000002"]
+    assert [image[0, 0].tolist() for _, image in found] == [[1, 0, 0], [2, 0, 0], [3, 0, 0]]
+    assert FakeWebcam.released == 1
+    endless = open_source("0")
+    assert endless.count is None and next(endless.frames)[0] == "000000"
+    endless.frames.close()
+    assert FakeWebcam.released == 2
+    with pytest.raises(UserError, match="webcam 1 cannot be opened as a video: check that it is plugged in"):
+        open_source("1")
+
+
 @pytest.mark.parametrize("name", ["nothing", "nothing.png", "noise.mp4", "empty"])
 def test_what_cannot_be_opened_is_named(tmp_path, name):
     (tmp_path / "empty").mkdir()
@@ -231,6 +272,19 @@ def test_video_is_vp9_in_webm_and_reads_back(tmp_path):
     assert source.moving and source.fps == 10 and frames[0].shape == (64, 96, 3)
     red = [frame[..., 0].mean() for frame in frames]
     assert np.allclose(red, [50, 100, 150, 200], atol=12)
+
+
+def test_writing_a_video_says_nothing_and_leaves_the_terminal_as_it_was(tmp_path, capfd):
+    video = VideoFile(tmp_path / "v.webm", 10)
+    video.write(pictures(1, 64, 96)[0])
+    video.close()
+    os.write(2, b"still here")
+    assert capfd.readouterr().err == "still here"
+
+
+def test_a_video_that_cannot_be_written_is_a_user_error(tmp_path):
+    with pytest.raises(UserError, match=r"folder.webm cannot be written: check that its folder exists"):
+        VideoFile(tmp_path / "no" / "such" / "folder.webm", 10).write(pictures(1, 64, 96)[0])
 
 
 def test_video_limit(tmp_path):

@@ -154,6 +154,8 @@ def find_drives(
     """
     if not Path(raw).is_dir():
         raise UserError(f"{raw} is not a folder: point --raw to the folder that holds the KITTI recording days.")
+    if improved and not any(Path(improved).glob("*/*_drive_*_sync/proj_depth/groundtruth")):
+        raise UserError(f"{improved} holds no improved ground truth: unpack data_depth_annotated.zip there, so that train/ and val/ lie in it.")
     found = [path for path in sorted(Path(raw).glob("*/*_drive_*_sync")) if path.is_dir()]
     chosen = choose(found, drives, raw, is_named)
     listed = read_lists(Path(lists)) if lists else None
