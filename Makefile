@@ -24,8 +24,8 @@ test: .venv/installed
 	pytest -n 2 --dist loadfile
 
 ablation: .venv/installed
-	@test -f workflow/ablation.smk || { echo "make ablation is not built yet: ssmde_lib/ablation.py holds its rows"; exit 1; }
-	$(SNAKEMAKE) ablation
+	$(SNAKEMAKE) --snakefile workflow/ablation.smk --keep-going
+	@echo "The tables: results/ablation/$(PROFILE); the executed notebooks: $(RUNS)/ablation/$(PROFILE)/notebooks"
 
 .venv/installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv

@@ -52,8 +52,3 @@ for stage, upstream in STAGES.items():
         threads: 1
         shell:
             "OMP_NUM_THREADS={threads} ssmde run {params.stage} --profile {PROFILE} --run {RUN} --output {log:q}"
-
-
-if (ROOT / "workflow/ablation.smk").exists():  # the grid of `make ablation`
-
-    include: "workflow/ablation.smk"

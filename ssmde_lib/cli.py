@@ -205,13 +205,10 @@ world_option = click.option("--world", required=True, help="World of the grid, s
 
 def read_grid(profile: str):
     from ssmde_lib.ablation import Grid
-    from ssmde_lib.notebook import find_root, load_yaml, runs_folder
+    from ssmde_lib.notebook import find_root, runs_folder
 
     root = find_root()
-    profiles = load_yaml(root / "workflow" / "ablation.yaml")
-    if profile not in profiles:
-        raise UserError(f"the ablation has no profile {profile!r}: choose one of {', '.join(profiles)}.")
-    return Grid(profile, root, runs_folder(root), profiles[profile])
+    return Grid.read(profile, root, runs_folder(root))
 
 
 @ablation.command("run")
@@ -228,7 +225,7 @@ def ablation_run(world: str, row: str, seed: int, profile: str, force: bool) -> 
     grid.world(world), grid.row(row)
     for change in grid.changes(job) or []:
         click.echo(f"the record of {job} is stale: {change}", err=True)
-    record = run_row(grid, job, force)
+    record = run_row(grid, job, force=force)
     figures = "  ".join(f"{region} {figures['abs_rel']:.3f}" for region, figures in record["summary"].items())
     click.echo(f"{job}: AbsRel {figures} ({grid.record_path(job).relative_to(grid.root)})")
 

@@ -13,7 +13,7 @@ import click
 import nbformat
 
 from ssmde_lib.errors import UserError
-from ssmde_lib.notebook import find_root, pipeline
+from ssmde_lib.notebook import appendix, find_root, pipeline
 
 MATH = re.compile(r"(`+).*?\1|\$\$(?P<block>.+?)\$\$|(?<![\\$])\$(?P<inline>[^$\n]+?)(?<!\\)\$", re.DOTALL)
 STYLE = """
@@ -103,7 +103,7 @@ def build_site(run_folder: Path) -> Path:
         raise UserError(f"{run_folder} holds no executed notebook: run `make tutorial` first.")
     pages, rows, manifests = run_folder / "html", [], {}
     pages.mkdir(exist_ok=True)
-    for stage in pipeline(root):
+    for stage in [*pipeline(root), *(name for name in appendix(root) if name in executed)]:
         if stage not in executed:
             rows.append(f'<tr><td></td><td>{stage}</td><td class="number" colspan="2">not executed</td></tr>')
             continue

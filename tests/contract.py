@@ -1,5 +1,7 @@
 """The notebook contract (docs/design.md), as a list of what a notebook breaks.
 
+An appendix notebook (A1_…) reports and need not teach: no exercises, and its sections are free.
+
 python tests/contract.py notebooks/04_pose_and_depth.ipynb
 """
 
@@ -53,7 +55,7 @@ def find(path: Path, notebook: nbformat.NotebookNode, neighbours: tuple[str | No
     yield from parameters_of(path, notebook)
     yield from cells_of(notebook)
     yield from code_of(path, notebook)
-    yield from order_of(notebook, neighbours)
+    yield from order_of(notebook, neighbours, appendix=re.match(r"A\d_", path.stem) is not None)
 
 
 def code_cells(notebook) -> list:
@@ -141,7 +143,7 @@ def code_of(path: Path, notebook) -> Iterator[str]:
                         yield f"a figure without {wanted}: {ast.unparse(node)[:60]!r}"
 
 
-def order_of(notebook, neighbours) -> Iterator[str]:
+def order_of(notebook, neighbours, appendix: bool) -> Iterator[str]:
     cells = notebook.cells
     parameters = [index for index, cell in enumerate(cells) if "parameters" in tags(cell)]
     if len(parameters) != 1:
@@ -160,21 +162,23 @@ def order_of(notebook, neighbours) -> Iterator[str]:
     finishing = [cell for cell in code if "stage.finish(" in cell.source]
     if len(finishing) != 1:
         yield "stage.finish(...) must be called exactly once"
-    yield from sections_of(notebook, parameters[0])
+    yield from sections_of(notebook, parameters[0], appendix)
     end = cells[-1].source
     for word, name in zip(("Previous", "Next"), neighbours):
         if name and not re.search(rf"{word}.*\({name}\.ipynb\)", end):
             yield f"the last cell must say '{word}: [...]({name}.ipynb)'"
 
 
-def sections_of(notebook, parameters: int) -> Iterator[str]:
-    titles = headings(notebook, 2)
+def sections_of(notebook, parameters: int, appendix: bool) -> Iterator[str]:
+    titles, due = headings(notebook, 2), [title for title in CLOSING if not (appendix and title == "Exercises")]
     closing = [title for title in titles if title in CLOSING]
-    if closing != CLOSING:
-        yield f"must end with the H2 headings {CLOSING}, not {closing}"
+    if closing != due:
+        yield f"must end with the H2 headings {due}, not {closing}"
         return
-    if titles[-len(CLOSING) :] != CLOSING:
-        yield f"no other H2 heading may stand among or after {CLOSING}"
+    if titles[-len(due) :] != due:
+        yield f"no other H2 heading may stand among or after {due}"
+    if appendix:
+        return
     sections: dict[str, list] = {}
     current = None
     for cell in notebook.cells[parameters + 1 :]:

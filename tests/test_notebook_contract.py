@@ -8,7 +8,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from ssmde_lib.notebook import pipeline
+from ssmde_lib.notebook import appendix, pipeline
 
 sys.path.insert(0, str(Path(__file__).parent))
 from contract import CLOSING, OPENING, violations
@@ -20,7 +20,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
 def test_every_stage_is_a_notebook_and_every_notebook_a_stage():
-    assert [path.stem for path in NOTEBOOKS] == sorted(ORDER)
+    assert [path.stem for path in NOTEBOOKS] == sorted([*ORDER, *appendix(ROOT)])
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -40,7 +40,7 @@ def test_links_lead_somewhere(path):
 def test_begins_under_its_own_name_and_reads_only_what_it_declares(path):
     sources = "\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code")
     assert re.findall(r"\bbegin\(\s*[\"'](\w+)[\"']", sources) == [path.stem]
-    assert set(re.findall(r"\.upstream\(\s*[\"'](\w+)[\"']", sources)) <= set(pipeline(ROOT)[path.stem])
+    assert set(re.findall(r"\.upstream\(\s*[\"'](\w+)[\"']", sources)) <= set((pipeline(ROOT) | appendix(ROOT))[path.stem])
 
 
 # ---- the checks themselves -------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 
 import pooch
+import yaml
 
 from ssmde_lib.ablation.rows import ROWS, Row
 from ssmde_lib.errors import UserError
@@ -65,6 +66,14 @@ class Grid:
     root: Path
     runs: Path
     spec: dict
+
+    @classmethod
+    def read(cls, profile: str, root: Path, runs: Path) -> "Grid":
+        """The grid that workflow/ablation.yaml calls `profile`."""
+        profiles = yaml.safe_load((root / "workflow" / "ablation.yaml").read_text())
+        if profile not in profiles:
+            raise UserError(f"the ablation has no profile {profile!r}: choose one of {', '.join(profiles)}.")
+        return cls(profile, root, runs, profiles[profile])
 
     def __post_init__(self):
         known = {"version", "seeds", "worlds", "schedule", "student", "architecture", "in_domain"}

@@ -47,10 +47,10 @@ def read_records(folder: Path) -> list[dict]:
     return sorted((r for r in records if r["row"] in ORDER), key=lambda r: (ORDER.index(r["row"]), r["seed"] or 0))
 
 
-def summarise(records: list[dict], region: str) -> dict[str, dict]:
+def summarise(records: list[dict], region: str, seed: int = 0) -> dict[str, dict]:
     """{row: mean AbsRel over seeds, spread (standard deviation) over seeds, 95 % bootstrap interval over clips, seeds}.
 
-    The interval is drawn over clips, all seeds of a clip together; None with a single clip.
+    The interval is drawn over clips (by `seed`), all seeds of a clip together; None with a single clip.
     """
     table = {}
     for name in dict.fromkeys(record["row"] for record in records):
@@ -58,24 +58,24 @@ def summarise(records: list[dict], region: str) -> dict[str, dict]:
         if mine:
             figures = [record["summary"][region]["abs_rel"] for record in mine]
             spread = float(np.std(figures, ddof=1)) if len(figures) > 1 else None
-            interval = bootstrap(*sums_by_clip(mine, region))
+            interval = bootstrap(*sums_by_clip(mine, region), seed)
             table[name] = {"mean": float(np.mean(figures)), "spread": spread, "interval": interval, "seeds": len(mine), "title": mine[0]["title"]}
     return table
 
 
-def paired(records: list[dict], row: str, other: str, region: str) -> dict | None:
+def paired(records: list[dict], row: str, other: str, region: str, seed: int = 0) -> dict | None:
     """Mean of row - other over the seeds that both have, and its 95 % bootstrap interval over clips; None where nothing is paired.
 
     Both saw the same images of the same clips: the difference of each clip is drawn, not the two errors.
     """
     by_row = [{r["seed"]: r for r in records if r["row"] == name and region in r["summary"]} for name in (row, other)]
-    seeds = sorted(by_row[0].keys() & by_row[1].keys())
-    if not seeds:
+    shared = sorted(by_row[0].keys() & by_row[1].keys())
+    if not shared:
         return None
-    (sums, counts), (other_sums, other_counts) = (sums_by_clip([mine[seed] for seed in seeds], region) for mine in by_row)
+    (sums, counts), (other_sums, other_counts) = (sums_by_clip([mine[s] for s in shared], region) for mine in by_row)
     if not np.array_equal(counts, other_counts):
         return None
-    return {"difference": float((sums - other_sums).sum() / counts.sum()), "interval": bootstrap(sums - other_sums, counts), "seeds": len(seeds)}
+    return {"difference": float((sums - other_sums).sum() / counts.sum()), "interval": bootstrap(sums - other_sums, counts, seed), "seeds": len(shared)}
 
 
 def sums_by_clip(records: list[dict], region: str) -> tuple[np.ndarray, np.ndarray]:
@@ -85,18 +85,18 @@ def sums_by_clip(records: list[dict], region: str) -> tuple[np.ndarray, np.ndarr
     return (found[..., 0] * found[..., 1]).sum(0), found[..., 1].sum(0)
 
 
-def bootstrap(sums: np.ndarray, counts: np.ndarray) -> list[float] | None:
+def bootstrap(sums: np.ndarray, counts: np.ndarray, seed: int) -> list[float] | None:
     """95 % interval of the mean over images when whole clips are drawn with replacement; None with a single clip."""
     if len(sums) < 2:
         return None
-    drawn = np.random.default_rng(0).integers(len(sums), size=(DRAWS, len(sums)))
+    drawn = np.random.default_rng(seed).integers(len(sums), size=(DRAWS, len(sums)))
     return [float(x) for x in np.percentile(sums[drawn].sum(1) / counts[drawn].sum(1), [2.5, 97.5])]
 
 
-def table(records: list[dict]) -> str:
+def table(records: list[dict], seed: int = 0) -> str:
     """Markdown: a row a row; AbsRel of each region as mean ± spread over seeds [95 % interval over clips]."""
     regions = [region for region in REGIONS if any(region in record["summary"] for record in records)]
-    found = {region: summarise(records, region) for region in regions}
+    found = {region: summarise(records, region, seed) for region in regions}
     rows = []
     for name in dict.fromkeys(record["row"] for record in records):
         figures = [cell(found[region].get(name)) for region in regions]

@@ -97,17 +97,25 @@ def prepare_pseudo(grid: Grid, world: str, quality: str) -> Path:
     return make_once(folder, make)
 
 
-def run_row(grid: Grid, job: Job, force: bool = False) -> dict:
+def run_row(grid: Grid, job: Job, *, force: bool = False, weights: bool = False) -> dict:
     """Train and evaluate one job, and return its record, which is also written to `results/`.
 
-    A finished job is not run again unless `force`d. What it reads is made where it is missing; the teacher is trained again
-    where only its record is here. Interrupted, it goes on where it stopped.
+    A finished job is not run again unless `force`d, or `weights` are asked for that do not lie here; its record stays then. What
+    it reads is made where it is missing, the teacher too. Interrupted, it goes on where it stopped.
     """
-    path = grid.record_path(job)
-    if grid.changes(job) == [] and not force:
-        return json.loads(path.read_text())
-    write_record(path, train_row(grid, job, force))
+    path, finished = grid.record_path(job), grid.changes(job) == [] and not force
+    if not finished or weights:
+        record = train_row(grid, job, force)
+    if not finished:
+        write_record(path, record)
     return json.loads(path.read_text())
+
+
+def publish(grid: Grid) -> None:
+    """Write the records of jobs that were trained here and have none."""
+    for job in grid.unfinished():
+        if (grid.folder(job) / DONE).is_file():
+            run_row(grid, job)
 
 
 def train_row(grid: Grid, job: Job, force: bool = False) -> dict:

@@ -1,0 +1,108 @@
+"""The ablation as a workflow (`make ablation`): one job is one (world, row, seed), executed as notebook A2; A3 shows all records.
+
+    snakemake --snakefile workflow/ablation.smk --cores 2 --config profile=smoke
+
+The grid stands in workflow/ablation.yaml. Which jobs are left is decided here, by their committed records (results/ablation): a job whose
+record has the settings asked for is not planned. Every output lies in a folder named by the hash of its settings.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from ssmde_lib.ablation import ROWS, Grid
+from ssmde_lib.errors import UserError
+from ssmde_lib.notebook import find_root, runs_folder
+
+PROFILE = config.get("profile", "laptop")
+ROOT = find_root(Path(workflow.basedir))
+RUNS = runs_folder(ROOT)
+
+try:
+    GRID = Grid.read(PROFILE, ROOT, RUNS)
+    LEFT = GRID.unfinished()
+except UserError as error:
+    sys.exit(f"Error: {error}")
+
+for sentence in GRID.absent.values():
+    print(sentence, file=sys.stderr)
+for job, changes in GRID.stale().items():
+    print(f"{job} is run again, its record is stale: {'; '.join(changes)}", file=sys.stderr)
+
+
+def done(folder):
+    return os.path.relpath(folder / "done.json")
+
+
+def needs(job):
+    """What a job reads: the data, the maps of its prior, and its teacher's weights."""
+    found = [done(GRID.data_folder(job.world))]
+    if GRID.needs_prior(job):
+        found.append(done(GRID.pseudo_folder(job.world, ROWS[job.row].quality)))
+    if ROWS[job.row].teacher:
+        found.append(done(GRID.folder(GRID.teacher_of(job))))
+    return found
+
+
+rule summary:
+    input:
+        [done(GRID.folder(job)) for job in LEFT],
+        [os.path.relpath(GRID.record_path(job)) for job in GRID.jobs if job not in LEFT],
+        "notebooks/A3_ablation.ipynb",
+    output:
+        os.path.relpath(RUNS / f"ablation/{PROFILE}/A3_ablation/stage.json"),
+    log:
+        os.path.relpath(RUNS / f"ablation/{PROFILE}/notebooks/A3_ablation.ipynb"),
+    shell:
+        "ssmde run A3_ablation -p profile {PROFILE} --run ablation/{PROFILE} --output {log:q}"
+
+
+for world in {job.world for job in GRID.jobs}:
+
+    rule:
+        name:
+            f"data_{world}"
+        output:
+            done(GRID.data_folder(world)),
+        params:
+            world=world,
+        shell:
+            "ssmde ablation prepare --world {params.world} --profile {PROFILE}"
+
+    for quality in {ROWS[job.row].quality for job in GRID.jobs if job.world == world and GRID.needs_prior(job)}:
+
+        rule:
+            name:
+                f"pseudo_{quality}_{world}"
+            input:
+                done(GRID.data_folder(world)),
+            output:
+                done(GRID.pseudo_folder(world, quality)),
+            params:
+                world=world,
+                quality=quality,
+            resources:
+                runtime=60,
+            shell:
+                "OMP_NUM_THREADS={threads} ssmde ablation prepare --world {params.world} --quality {params.quality} --profile {PROFILE}"
+
+
+for job in GRID.jobs:
+
+    rule:
+        name:
+            f"{job.world}_{job.row}_seed{job.seed}"
+        input:
+            needs(job),
+        output:
+            done(GRID.folder(job)),
+        log:
+            os.path.relpath(RUNS / f"ablation/{PROFILE}/notebooks/{job.world}_{job.row}_seed{job.seed}.ipynb"),
+        params:
+            job=job,
+        threads: 1
+        resources:
+            runtime=240,
+        shell:
+            "OMP_NUM_THREADS={threads} ssmde run A2_one_row -p profile {PROFILE} -p world {params.job.world} -p row {params.job.row}"
+            " -p seed {params.job.seed} --run ablation/{PROFILE}/{params.job} --output {log:q}"
