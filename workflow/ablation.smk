@@ -10,7 +10,7 @@ import os
 import sys
 from pathlib import Path
 
-from ssmde_lib.ablation import ROWS, Grid
+from ssmde_lib.ablation import ROWS, Grid, publish
 from ssmde_lib.errors import UserError
 from ssmde_lib.notebook import find_root, runs_folder
 
@@ -20,6 +20,7 @@ RUNS = runs_folder(ROOT)
 
 try:
     GRID = Grid.read(PROFILE, ROOT, RUNS)
+    publish(GRID)
     LEFT = GRID.unfinished()
 except UserError as error:
     sys.exit(f"Error: {error}")

@@ -1,0 +1,125 @@
+"""`make ablation` in a folder of its own: what is planned, what is run, what a kill leaves, and what is not run again."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+
+sys.path.insert(0, str(Path(__file__).parent))
+from tiny_tutorial import REPOSITORY, command
+
+ROWS = ["teacher", "student_plain"]
+SPEC = {
+    "seeds": [0],
+    "schedule": {"steps": 40, "batch_size": 2, "save_every": 3},
+    "architecture": {"width": 8, "pose_width": 8},
+    "worlds": {"street": {"height": 64, "width": 64, "clips": {"train": 1, "val": 1, "test": 2}, "frames": 4, "test_frames": 2, "rows": ROWS}},
+}
+
+
+def write_spec(root: Path, **changes) -> None:
+    (root / "workflow" / "ablation.yaml").write_text(yaml.safe_dump({"tiny": SPEC | changes}))
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    """A repository with this one's notebooks and workflow, and nothing made yet."""
+    root = tmp_path_factory.mktemp("ablation")
+    (root / "notebooks").symlink_to(REPOSITORY / "notebooks")
+    (root / "configs").symlink_to(REPOSITORY / "configs")
+    (root / "workflow").mkdir()
+    (root / "workflow" / "ablation.smk").symlink_to(REPOSITORY / "workflow" / "ablation.smk")
+    write_spec(root)
+    return root
+
+
+WORDS = ["snakemake", "--snakefile", "workflow/ablation.smk", "--cores", "1", "--rerun-incomplete", "--rerun-triggers", "mtime"]
+CONFIG = ["--config", "profile=tiny"]
+
+
+def planned(root: Path, *words: str) -> tuple[set[str], str]:
+    """The rules of a dry run, and all that it says."""
+    done = command(root, *WORDS, "--dry-run", *words, *CONFIG)
+    assert done.returncode == 0, done.stderr
+    return set(re.findall(r"^rule (\w+):", done.stdout + done.stderr, re.MULTILINE)), done.stdout + done.stderr
+
+
+def record(root: Path, row: str) -> Path:
+    return root / "results" / "ablation" / "tiny" / "street" / f"{row}_seed0.json"
+
+
+def kill_in_training(root: Path) -> None:
+    """Run the workflow and send it SIGTERM as soon as the teacher has a checkpoint of its state."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = os.environ | {"PATH": path, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
+    environment.pop("SSMDE_RUNS", None)
+    process = subprocess.Popen([*WORDS, *CONFIG], cwd=root, env=environment, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not list(root.glob("runs/ablation/street-*/teacher_seed0-*/state/step.json")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGTERM)
+    process.wait(timeout=60)
+
+
+def test_a_grid_that_is_killed_goes_on_and_is_not_run_again(root):
+    jobs = {f"street_{row}_seed0" for row in ROWS}
+    assert planned(root)[0] == {"summary", "data_street", "pseudo_shipped_street", *jobs}
+
+    kill_in_training(root)
+    (folder,) = root.glob("runs/ablation/street-*/teacher_seed0-*")
+    assert json.loads((folder / "state" / "step.json").read_text())["step"] < 40
+    assert not (folder / "done.json").exists() and not record(root, "teacher").exists()
+    assert planned(root)[0] == {"summary", *jobs}  # data and maps are there
+
+    done = command(root, *WORDS, *CONFIG)
+    assert done.returncode == 0, done.stderr[-3000:]
+    log = [json.loads(line) for line in (folder / "train.jsonl").read_text().splitlines()]
+    assert [entry["step"] for entry in log] == list(range(1, 41))
+    assert any(later["seconds"] < earlier["seconds"] for earlier, later in pairwise(log)), "the clock starts again where it went on"
+    assert all(record(root, row).stat().st_size < 8000 for row in (*ROWS,))
+    table = (root / "results" / "ablation" / "tiny" / "table.md").read_text()
+    assert all(f"| {row} |" in table for row in ("constant", "median", *ROWS))
+    assert planned(root)[0] == set()
+
+
+def test_appendix_notebooks_show_figures(root):
+    for name, figures in (("street_student_plain_seed0", 3), ("A3_ablation", 4)):
+        notebook = nbformat.read(root / "runs" / "ablation" / "tiny" / "notebooks" / f"{name}.ipynb", as_version=4)
+        outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+        assert len([output for output in outputs if "image/png" in output.get("data", {})]) == figures
+        assert not [output for output in outputs if output.output_type == "error"]
+
+
+def test_on_another_machine_only_what_has_changed_is_run(root):
+    (root / "runs").rename(root / "runs_elsewhere")  # a clone holds the records, not the weights
+    try:
+        assert planned(root)[0] == {"summary"}
+        write_spec(root, student={"steps": 3})
+        rules, said = planned(root)
+        assert rules == {"summary", "data_street", "pseudo_shipped_street", "street_teacher_seed0", "street_student_plain_seed0"}
+        assert "street/student_plain_seed0 is run again, its record is stale: schedule.steps 40 → 3" in said
+        record(root, "teacher").unlink()
+        assert "street_teacher_seed0" in planned(root)[0]
+    finally:
+        (root / "runs_elsewhere").rename(root / "runs")
+        write_spec(root)
+
+
+def test_a_record_that_was_lost_is_written_again_from_what_lies_here(root):
+    assert not record(root, "teacher").exists()
+    assert planned(root)[0] == {"summary"}  # no training: its figures are under runs/
+    assert json.loads(record(root, "teacher").read_text())["row"] == "teacher"
+
+
+def test_unknown_profiles_are_one_sentence(root):
+    done = command(root, *WORDS, "--dry-run", "--config", "profile=huge")
+    assert done.returncode == 1 and "Error: the ablation has no profile 'huge': choose one of tiny." in done.stderr
