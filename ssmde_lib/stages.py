@@ -34,12 +34,15 @@ class Architecture:
     pose_width: int = 32
     min_depth: float = 0.1
     max_depth: float = 100.0
+    encoder: str = "resnet"  # or "efficientnet_lite0", from ImageNet weights (extra `imagenet`); `layers` is then without meaning
 
     def build(self, seed: int) -> DepthAndPose:
         """Freshly initialised networks, a function of the seed; the global random state is left alone."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            depth_net = DepthNet(self.layers, self.width, self.scales, self.skips, self.min_depth, self.max_depth)
+            depth_net = DepthNet(self.layers, self.width, self.scales, self.skips, self.min_depth, self.max_depth, encoder=self.encoder)
+            if self.encoder == "efficientnet_lite0":
+                depth_net.encoder.load_imagenet()
             return DepthAndPose(depth_net, PoseNet(self.pose_width))
 
 

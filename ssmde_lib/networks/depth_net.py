@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ssmde_lib.networks.efficientnet import EfficientNetLite0Encoder
 from ssmde_lib.networks.resnet import ResNetEncoder
 
 DECODER_CHANNELS = (16, 32, 64, 128, 256)  # at 1/1, 1/2, … 1/16, for width 64
@@ -50,11 +51,11 @@ class DepthNet(nn.Module):
     """
 
     def __init__(self, layers: int = 18, width: int = 64, scales: int = 4, skips: str = "unet", min_depth: float = 0.1, max_depth: float = 100.0,
-                 upsample: str = "nearest"):  # fmt: skip
+                 upsample: str = "nearest", encoder: str = "resnet"):  # fmt: skip
         super().__init__()
         self.architecture = {"layers": layers, "width": width, "scales": scales, "skips": skips, "min_depth": min_depth, "max_depth": max_depth,
-                             "upsample": upsample}  # fmt: skip
-        self.encoder = ResNetEncoder(layers, width)
+                             "upsample": upsample, "encoder": encoder}  # fmt: skip
+        self.encoder = EfficientNetLite0Encoder() if encoder == "efficientnet_lite0" else ResNetEncoder(layers, width)
         self.upsample = nn.Upsample(scale_factor=2, mode=upsample)
         channels = [c * width // 64 for c in DECODER_CHANNELS]
         enc = self.encoder.channels
