@@ -168,7 +168,11 @@ def evaluate(weights, data, protocol_name, split, alignment, flip, baselines, ou
     clips = find_clips(data, split)
     predictors = {str(path): Predictor.load(path, device).at_network_size for path in weights}
     if baselines:
-        predictors |= {"constant": constant, "median of training depth": training_median(find_clips(data, "train"))}
+        predictors["constant"] = constant
+        try:
+            predictors["median of training depth"] = training_median(find_clips(data, "train"))
+        except UserError as error:
+            click.echo(f"without the median of training depth: {error}", err=True)
     results = {}
     for name, predictor in predictors.items():
         click.echo(f"evaluating {name} on {data} ({protocol.name})", err=True)

@@ -220,6 +220,15 @@ def test_other_people_s_checkpoints_stand_in_the_same_table(data, weights, tmp_p
     assert all(0 < float(figure) < 1000 for row in rows for figure in row[1:8])
 
 
+def test_evaluate_without_training_depth_says_so_and_goes_on(data, weights):
+    import shutil
+
+    for clip in "ab":
+        shutil.rmtree(data / "train" / clip / "depth")
+    code, output = ssmde("evaluate", "--weights", weights, "--data", data)
+    assert code == 0 and "without the median of training depth" in output and "| constant |" in output
+
+
 def test_evaluate_refuses_bad_input(data, weights, tmp_path):
     assert "kitti" in fails("evaluate", "--weights", weights, "--data", data, "--protocol", "kity")
     assert "least_squares" in fails("evaluate", "--weights", weights, "--data", data, "--alignment", "mean")

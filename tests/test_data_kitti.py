@@ -245,6 +245,7 @@ def test_splits_by_lists(tmp_path, monkeypatch):
     monkeypatch.setattr(kitti, "LISTS", published)
     numbers = {s.split: [int(frame[:10]) for frame in s.frames] for s in kitti.find_drives(RAW, lists=tmp_path)}
     assert numbers == {"train": [43, 44, 45, 46, 49, 50, 51], "val": [46, 47, 48], "test": [41, 55]}
+    assert {s.split for s in kitti.find_drives(RAW, lists=tmp_path, split="test")} == {"test"}
     out = tmp_path / "out"
     kitti_train = kitti.find_drives(RAW, lists=tmp_path)[:1]
     prepare(kitti_train, out, (64, 192))

@@ -21,6 +21,7 @@ from scipy.spatial.transform import Rotation
 from data_scripts import prepare_bonn, prepare_ddad, prepare_nyu, prepare_tum
 from ssmde_lib.datasets import bonn, ddad, nyu, tum
 from ssmde_lib.datasets.clip import Clip, read_image
+from ssmde_lib.evaluation import training_median
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 DESK = SHARED / "tum" / "rgbd_dataset_freiburg1_desk"
@@ -265,8 +266,11 @@ def test_nyu_labelled(tmp_path):
     assert clip.about["source_frames"] == ["000001", "000003"]
     gt = read_image(clip.path / "gt_depth" / "000001.png", -1) / 5000
     assert np.abs(gt - depths[3].T).max() <= 1e-4 + 1e-6
-    (sequence,) = nyu.find_scenes(tmp_path / "raw")
-    np.testing.assert_array_equal(sequence.image(0)[10, 20], images[1][:, 20, 10])
+    test, train = nyu.find_scenes(tmp_path / "raw")
+    np.testing.assert_array_equal(test.image(0)[10, 20], images[1][:, 20, 10])
+    training = Clip(tmp_path / "out" / "train" / "nyu_labelled")
+    assert train.frames == training.about["source_frames"] == ["000000", "000002"]
+    assert training.targets(1) == [] and training_median([training])(training.image(0)[None]).shape == (1, 256, 320)
 
 
 def test_nyu_raw_video(tmp_path):

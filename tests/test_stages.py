@@ -64,8 +64,11 @@ def test_labels_are_the_teachers_depth_under_the_mask(world, teacher, tmp_path, 
         assert label["mask"].all() if kind == "none" else 0 < label["mask"].mean() < 1
     assert coverage["all"]["coverage"] == (1 if kind == "none" else pytest.approx(coverage["all"]["coverage"]))
     assert set(coverage) == {"all", "static", "dynamic"}
-    item = Triplets([clip], pseudo=world / "pseudo", labels=tmp_path)[1]
+    triplets, streamed = (Triplets([clip], pseudo=world / "pseudo", labels=tmp_path, memory=bound) for bound in (1e9, 0))
+    item = triplets[1]
     assert torch.equal(item["teacher_depth"][0], torch.from_numpy(depth).half().float())
+    assert triplets.images[0].held and streamed.images[0].held is None  # a set larger than memory is read item by item
+    assert all(torch.equal(value, streamed[1][name]) for name, value in item.items())
 
 
 def test_the_extended_filter_keeps_what_the_plain_one_keeps(world, teacher):

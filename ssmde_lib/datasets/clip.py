@@ -1,7 +1,8 @@
 """The one on-disk layout: `<root>/<split>/<clip>/NNNNNN.png` with `cam.txt` and what else is known (docs/design.md)."""
 
 import json
-from functools import cached_property
+from collections.abc import Callable, Iterable
+from functools import cached_property, partial
 from pathlib import Path
 
 import cv2
@@ -12,6 +13,7 @@ from torch.utils.data import Dataset
 from ssmde_lib.errors import UserError
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
+IN_MEMORY = 8e9  # bytes of decoded frames that are kept; a larger data set is read from disk, item by item
 
 
 def read_image(path: str | Path, flags: int = cv2.IMREAD_COLOR_RGB) -> np.ndarray:
@@ -116,30 +118,43 @@ def find_clips(root: str | Path, split: str) -> list[Clip]:
     return clips
 
 
+class Frames:
+    """What belongs to each frame of a clip, by its index: kept in memory, or read anew each time it is asked for."""
+
+    def __init__(self, read: Callable[[int], object], indices: Iterable[int], held: bool):
+        self.read, self.held = read, {i: read(i) for i in indices} if held else None
+
+    def __getitem__(self, i: int):
+        return self.read(i) if self.held is None else self.held[i]
+
+
 class Triplets(Dataset):
-    """Target frames with their two neighbours, kept in memory as uint8.
+    """Target frames with their two neighbours, kept in memory as uint8 where they need at most `memory` bytes, else read when asked for.
 
     Items: `tgt, prev, next` uint8 3 h w; `K` float32 3 3; with `pseudo` (a folder of the same splits and clips written by
     `prior.write_pseudo_depth`) `relative_depth` float32 1 h w; with `labels` (07_multiview_mask) `teacher_depth` float32 1 h w
     and `teacher_mask` bool 1 h w. `step` is the distance of the neighbours in frames.
     """
 
-    def __init__(self, clips: list[Clip], step: int = 1, pseudo: Path | None = None, labels: Path | None = None):
+    def __init__(
+        self, clips: list[Clip], step: int = 1, pseudo: Path | None = None, labels: Path | None = None, memory: float = IN_MEMORY
+    ):
         sizes = {clip.size for clip in clips}
         if len(sizes) != 1:
             raise UserError(f"clips have different sizes {sorted(sizes)}: prepare the data set at one size.")
-        self.size = sizes.pop()
-        if self.size[0] % 32 or self.size[1] % 32:
-            height, width = self.size
+        self.size = height, width = sizes.pop()
+        if height % 32 or width % 32:
             raise UserError(f"image size {height}x{width} of {clips[0].path} is not divisible by 32: resize the frames.")
         self.clips, self.step = clips, step
         self.index = [(c, i) for c, clip in enumerate(clips) for i in clip.targets(step)]
         if not self.index:
             raise UserError(f"{clips[0].path} has too few frames for triplets with step {step}: use longer clips or a smaller step.")
-        self.images = [torch.from_numpy(np.stack([clip.image(i) for i in range(len(clip))])).permute(0, 3, 1, 2) for clip in clips]
+        bytes_a_pixel = 3 + 4 * bool(pseudo) + 3 * bool(labels)
+        held = height * width * sum(map(len, clips)) * bytes_a_pixel <= memory
+        self.images = [Frames(partial(read_frame, clip), range(len(clip)), held) for clip in clips]
         self.intrinsics = [torch.from_numpy(clip.K).float() for clip in clips]
-        self.pseudo = [read_pseudo_clip(clip, pseudo) for clip in clips] if pseudo else None
-        self.labels = [read_label_clip(clip, labels, step) for clip in clips] if labels else None
+        self.pseudo = [Frames(partial(read_pseudo_frame, clip, pseudo), clip.targets(step), held) for clip in clips] if pseudo else None
+        self.labels = [Frames(partial(read_label, clip, labels), clip.targets(step), held) for clip in clips] if labels else None
 
     def __len__(self) -> int:
         return len(self.index)
@@ -156,6 +171,11 @@ class Triplets(Dataset):
         return sample
 
 
+def read_frame(clip: Clip, i: int) -> torch.Tensor:
+    """Frame i, uint8 3 h w."""
+    return torch.from_numpy(clip.image(i)).permute(2, 0, 1)
+
+
 def clip_folder(clip: Clip, root: str | Path) -> Path:
     """Where a stage keeps its files of a clip: `<root>/<split>/<clip>`, or `<root>/<clip>` for a flat clip."""
     nested = Path(root) / clip.path.parent.name / clip.name
@@ -167,15 +187,21 @@ def read_pseudo_depth(path: str | Path) -> np.ndarray:
     return read_image(path, cv2.IMREAD_UNCHANGED).astype(np.float32) / 65535
 
 
+def read_pseudo_frame(clip: Clip, root: Path, i: int) -> torch.Tensor:
+    """Relative depth of frame i, float32 h w."""
+    return torch.from_numpy(read_pseudo_depth(clip_folder(clip, root) / f"{clip.stem(i)}.png"))
+
+
 def read_pseudo_clip(clip: Clip, root: Path) -> torch.Tensor:
     """Relative depth of every frame, float32 n h w."""
-    folder = clip_folder(clip, root)
-    return torch.from_numpy(np.stack([read_pseudo_depth(folder / f"{clip.stem(i)}.png") for i in range(len(clip))]))
+    return torch.stack([read_pseudo_frame(clip, root, i) for i in range(len(clip))])
+
+
+def read_label(clip: Clip, root: Path, i: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The teacher's depth of frame i, float16 h w, and its mask, bool h w."""
+    with np.load(clip_folder(clip, root) / f"{clip.stem(i)}.npz") as arrays:
+        return torch.from_numpy(arrays["depth"]), torch.from_numpy(arrays["mask"])
 
 
 def read_label_clip(clip: Clip, root: Path, step: int) -> dict[int, tuple[torch.Tensor, torch.Tensor]]:
-    labels = {}
-    for i in clip.targets(step):
-        with np.load(clip_folder(clip, root) / f"{clip.stem(i)}.npz") as arrays:
-            labels[i] = torch.from_numpy(arrays["depth"]), torch.from_numpy(arrays["mask"])
-    return labels
+    return {i: read_label(clip, root, i) for i in clip.targets(step)}

@@ -149,8 +149,8 @@ def find_drives(
 ) -> list[KittiDrive]:
     """The sequences found under `raw`, all or the named `drives` (0005, 2011_09_26_drive_0005 or …_sync).
 
-    Splits, in this order: the one named by `split`; the user's copies of the Eigen-Zhou `lists`; else by rule: Eigen's 28 test
-    drives are `test`, the last tenth of every other drive `val`, the rest `train`.
+    Splits: those of the user's copies of the Eigen-Zhou `lists`, or only the one named by `split`; without lists all in `split`, else
+    by rule: Eigen's 28 test drives are `test`, the last tenth of every other drive `val`, the rest `train`.
     """
     if not Path(raw).is_dir():
         raise UserError(f"{raw} is not a folder: point --raw to the folder that holds the KITTI recording days.")
@@ -158,7 +158,7 @@ def find_drives(
         raise UserError(f"{improved} holds no improved ground truth: unpack data_depth_annotated.zip there, so that train/ and val/ lie in it.")
     found = [path for path in sorted(Path(raw).glob("*/*_drive_*_sync")) if path.is_dir()]
     chosen = choose(found, drives, raw, is_named)
-    listed = read_lists(Path(lists)) if lists else None
+    listed = {part: entries for part, entries in read_lists(Path(lists)).items() if split in (None, part)} if lists else None
     sequences = []
     for folder, camera in itertools.product(chosen, cameras):
         images = [path.name for path in list_images(folder / f"image_{camera}" / "data")]
@@ -166,7 +166,8 @@ def find_drives(
             parts = listed_parts(images, listed, folder, camera) if listed else ruled_parts(images, folder.name, split)
             sequences += [make_drive(folder, camera, *part, improved=improved) for part in parts]
     if not sequences:
-        raise UserError(f"{raw} holds no KITTI drive with images: expected <date>/<date>_drive_NNNN_sync/image_02/data.")
+        what = "listed frame" if listed else "KITTI drive with images"
+        raise UserError(f"{raw} holds no {what}: expected <date>/<date>_drive_NNNN_sync/image_02/data.")
     return sequences
 
 

@@ -65,9 +65,9 @@ def download_labelled(raw: str | Path, url: str = NyuSequence.URL) -> None:
 
 
 def find_scenes(raw: str | Path, names: tuple[str, ...] = (), split: str | None = None) -> list[NyuSequence]:
-    """The labelled test pictures, where the .mat is there, and the raw scenes, all or the named ones, last tenth validation."""
+    """The labelled pictures, where the .mat is there, and the raw scenes, all or the named ones, last tenth validation."""
     raw = Path(raw)
-    sequences = [labelled_test(raw)] if not names and (raw / "nyu_depth_v2_labeled.mat").is_file() else []
+    sequences = labelled(raw) if not names and (raw / "nyu_depth_v2_labeled.mat").is_file() else []
     found = sorted({path.parent for path in raw.glob("**/r-*.ppm")})
     for folder in choose(found, names, raw, lambda folder, name: folder == name):
         frames = sorted((path.name for path in list_images(folder) if path.name.startswith("r-")), key=picture_time)
@@ -85,16 +85,26 @@ def picture_time(name: str) -> float:
         raise UserError(f"{name} does not carry its time as r-TIME-TICKS.ppm: keep the official names.") from None
 
 
-def labelled_test(raw: Path) -> NyuLabelled:
-    """The 654 test pictures by the publisher's split."""
+def labelled(raw: Path) -> list[NyuLabelled]:
+    """The 654 test pictures by the publisher's split; of his training pictures the last tenth is validation.
+
+    They are no video: no training picture is a target of triplets, but the others have the only registered depth.
+    """
     try:
-        indices = loadmat(raw / "splits.mat")["testNdxs"].ravel().astype(int) - 1  # MATLAB counts from 1
+        split = loadmat(raw / "splits.mat")
+        test, train = (split[key].ravel().astype(int) - 1 for key in ("testNdxs", "trainNdxs"))  # MATLAB counts from 1
         with h5py.File(raw / "nyu_depth_v2_labeled.mat") as file:
             count = min(len(file["images"]), len(file["depths"]))
     except (OSError, KeyError, ValueError, NotImplementedError) as error:
         name = "splits.mat" if "splits" in str(error) or not (raw / "splits.mat").is_file() else "nyu_depth_v2_labeled.mat or splits.mat"
         raise UserError(f"{raw}: {name} is missing or damaged: delete it and download it again (--download).") from None
-    if indices.max() >= count:
-        raise UserError(f"{raw / 'splits.mat'} names picture {indices.max() + 1} of {count}: the two files do not belong together.")
-    frames = [f"{i:06d}" for i in indices]
-    return NyuLabelled("nyu_labelled", "test", frames, NyuSequence.CAMERA, folder=raw)
+    last = max(*test, *train)
+    if last >= count:
+        raise UserError(f"{raw / 'splits.mat'} names picture {last + 1} of {count}: the two files do not belong together.")
+    parts = [("test", test), *split_by_rule(list(train), None)]
+    return [
+        NyuLabelled(
+            "nyu_labelled", part, [f"{i:06d}" for i in indices], NyuSequence.CAMERA, targets=set() if part == "train" else None, folder=raw
+        )
+        for part, indices in parts
+    ]

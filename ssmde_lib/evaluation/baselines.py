@@ -18,7 +18,7 @@ def training_median(clips: list[Clip], frames: int = 200):
 
     Pixels that were never measured get the median of all the others. Needs ground truth, as no self-supervised method does.
     """
-    index = [(clip, i) for clip in clips for i in range(len(clip))]
+    index = [(clip, i) for clip in clips if (clip.path / "depth").is_dir() for i in range(len(clip))]
     chosen = [index[k] for k in np.linspace(0, len(index) - 1, min(frames, len(index))).astype(int)]
     maps = [depth for clip, i in chosen if (depth := clip.depth(i)) is not None]
     if not maps:
