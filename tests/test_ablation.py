@@ -44,11 +44,18 @@ def test_the_laptop_grid_holds_the_issue_s_rows(tmp_path):
     assert all(set(grid.worlds[name].rows) >= {"base", "prior", "teacher", "student_extended"} for name in ("kitti_drive", "hololens"))
 
 
-def test_rows_ask_of_the_prior_what_notebook_06_asks():
+def test_jobs_come_row_by_row(tmp_path):
+    grid = grid_in(tmp_path, seeds=[0, 1], worlds={name: TINY["worlds"]["street"] for name in ("street", "room")})
+    assert [job.row for job in grid.jobs] == [row for row in ("base", "teacher", "student_plain") for _ in range(4)]
+
+
+def test_rows_ask_what_notebooks_06_and_08_ask():
     declared = read_parameters(ROOT / "notebooks" / "06_teacher.ipynb")
     assert {name: declared[name].default for name in ("ranking", "ssi", "normal", "edge_normal") if declared[name].default} == PRIOR
     assert declared["forgetting"].default == "exponential"
-    assert read_parameters(ROOT / "notebooks" / "08_student.ipynb")["warm_start"].default is PROFILES["laptop"]["student"]["warm_start"]
+    student = read_parameters(ROOT / "notebooks" / "08_student.ipynb")
+    assert ROWS["student_extended"].losses == {"distillation": student["distillation"].default}
+    assert PROFILES["laptop"]["student"]["warm_start"] is student["warm_start"].default
 
 
 def test_a_job_is_run_once_and_again_when_its_settings_change(tmp_path):
@@ -76,7 +83,7 @@ def test_a_job_is_run_once_and_again_when_its_settings_change(tmp_path):
 def test_bad_grids_are_one_sentence(tmp_path):
     with pytest.raises(UserError, match="unknown row 'students'"):
         grid_in(tmp_path, worlds={"street": TINY["worlds"]["street"] | {"rows": ["students"]}})
-    with pytest.raises(UserError, match="learns from row 'teacher': list that too"):
+    with pytest.raises(UserError, match="learns from row 'teacher': list that before it"):
         _ = grid_in(tmp_path, worlds={"street": TINY["worlds"]["street"] | {"rows": ["student_plain"]}}).jobs
     with pytest.raises(UserError, match=r"unknown keys \['sceduel'\]"):
         grid_in(tmp_path, sceduel={})

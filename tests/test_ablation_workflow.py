@@ -17,6 +17,8 @@ import yaml
 sys.path.insert(0, str(Path(__file__).parent))
 from tiny_tutorial import REPOSITORY, command
 
+from ssmde_lib.ablation import Grid
+
 ROWS = ["teacher", "student_plain"]
 SPEC = {
     "seeds": [0],
@@ -118,6 +120,16 @@ def test_a_record_that_was_lost_is_written_again_from_what_lies_here(root):
     assert not record(root, "teacher").exists()
     assert planned(root)[0] == {"summary"}  # no training: its figures are under runs/
     assert json.loads(record(root, "teacher").read_text())["row"] == "teacher"
+
+
+def test_the_whole_grid_is_planned_on_a_cluster(tmp_path):
+    words = ["snakemake", "--snakefile", "workflow/ablation.smk", "--workflow-profile", "workflow/profiles/slurm", "--dry-run", "--nolock"]
+    done = command(REPOSITORY, *words, "--config", "profile=laptop", SSMDE_RUNS=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    grid = Grid.read("laptop", REPOSITORY, tmp_path)
+    left = {*grid.unfinished(), *filter(None, map(grid.teacher_of, grid.unfinished()))}
+    found = {rule for rule in re.findall(r"^rule (\w+):", done.stdout + done.stderr, re.MULTILINE) if "_seed" in rule}
+    assert found == {f"{job.world}_{job.row}_seed{job.seed}" for job in left}
 
 
 def test_unknown_profiles_are_one_sentence(root):

@@ -3,7 +3,8 @@
     snakemake --snakefile workflow/ablation.smk --cores 2 --config profile=smoke
 
 The grid stands in workflow/ablation.yaml. Which jobs are left is decided here, by their committed records (results/ablation): a job whose
-record has the settings asked for is not planned. Every output lies in a folder named by the hash of its settings.
+record has the settings asked for is not planned. Every output lies in a folder named by the hash of its settings. GPU, memory and time
+of a rule count on a cluster (CLUSTER=slurm|kubernetes); without GPUs there: --set-resources, or gpu=0 here.
 """
 
 import os
@@ -83,12 +84,14 @@ for world in {job.world for job in GRID.jobs}:
                 world=world,
                 quality=quality,
             resources:
+                gpu=1,
+                mem_mb=16000,
                 runtime=60,
             shell:
                 "OMP_NUM_THREADS={threads} ssmde ablation prepare --world {params.world} --quality {params.quality} --profile {PROFILE}"
 
 
-for job in GRID.jobs:
+for place, job in enumerate(GRID.jobs):
 
     rule:
         name:
@@ -101,8 +104,11 @@ for job in GRID.jobs:
             os.path.relpath(RUNS / f"ablation/{PROFILE}/notebooks/{job.world}_{job.row}_seed{job.seed}.ipynb"),
         params:
             job=job,
+        priority: -place  # the main rows come first
         threads: 1
         resources:
+            gpu=1,
+            mem_mb=16000,
             runtime=240,
         shell:
             "OMP_NUM_THREADS={threads} ssmde run A2_one_row -p profile {PROFILE} -p world {params.job.world} -p row {params.job.row}"

@@ -40,7 +40,7 @@ class World:
     folder: str = ""
     tracklets: str = ""
     step: int = 1  # distance of the neighbours in frames
-    rows: tuple[str, ...] | list[str] = ()
+    rows: list[str] = dataclasses.field(default_factory=list)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +106,7 @@ class Grid:
 
     @cached_property
     def jobs(self) -> list[Job]:
-        """Every job of the worlds that are here, a teacher before its students."""
+        """Every job of the worlds that are here, in the order in which they should be run: row by row, a teacher before its students."""
         found = []
         for world in self.worlds.values():
             if world.name in self.absent:
@@ -114,10 +114,10 @@ class Grid:
             for seed in self.spec["seeds"]:
                 for row in world.rows:
                     teacher = ROWS[row].teacher
-                    if teacher and teacher not in world.rows:
-                        raise UserError(f"row {row!r} of world {world.name} learns from row {teacher!r}: list that too.")
+                    if teacher and teacher not in world.rows[: world.rows.index(row)]:
+                        raise UserError(f"row {row!r} of world {world.name} learns from row {teacher!r}: list that before it.")
                     found.append(Job(world.name, row, seed))
-        return sorted(found, key=lambda job: (job.seed, ROWS[job.row].teacher is not None))
+        return sorted(found, key=lambda job: self.worlds[job.world].rows.index(job.row))
 
     def teacher_of(self, job: Job) -> Job | None:
         return dataclasses.replace(job, row=ROWS[job.row].teacher) if ROWS[job.row].teacher else None
