@@ -39,7 +39,7 @@ device_option = click.option("--device", help="cpu, cuda or mps (default: the fa
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder to write to.")
 @click.option("--checkpoint", type=click.Path(path_type=Path), help="Weights (default: the shipped student).")
 @click.option("--ply", is_flag=True, help="Also write coloured point clouds.")
-@click.option("--fov", default=60.0, show_default=True, help="Horizontal field of view in degrees, for point clouds of pictures without a cam.txt.")
+@click.option("--fov", default=60.0, show_default=True, type=click.FloatRange(1, 170), help="Horizontal field of view in degrees, for point clouds of pictures without a cam.txt.")
 @click.option("--batch", default=8, show_default=True, type=click.IntRange(1), help="Pictures at once.")
 @click.option("--limit", type=click.IntRange(1), help="At most so many frames; a webcam runs until Ctrl-C without it.")
 @device_option
@@ -137,7 +137,7 @@ def make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"{path} cannot be created ({error.strerror}): choose another --out.") from None
+        raise UserError(f"{path} cannot be created ({error.strerror}): choose another folder.") from None
 
 
 @main.command()
@@ -162,6 +162,8 @@ def evaluate(weights, data, protocol_name, split, alignment, flip, baselines, ou
     from ssmde_lib.evaluation import comparison_table, constant, evaluate_clips, get_protocol, training_median
     from ssmde_lib.inference import Predictor
 
+    if out:
+        make_folder(out.parent)
     protocol = replace(get_protocol(protocol_name), flip_average=flip)
     if alignment:
         protocol = replace(protocol, alignment=alignment)
@@ -192,7 +194,9 @@ def export(checkpoint: Path | None, path: Path, size: tuple[int, int] | None) ->
     from ssmde_lib.export import export_onnx
     from ssmde_lib.inference import SHIPPED, Predictor
 
-    error = export_onnx(Predictor.load(checkpoint or SHIPPED, "cpu"), path, size)
+    predictor = Predictor.load(checkpoint or SHIPPED, "cpu")
+    make_folder(path.parent)
+    error = export_onnx(predictor, path, size)
     if error > 1e-3:
         raise UserError(f"{path} differs from PyTorch by {error:.1e}: do not use it; report the versions that `ssmde doctor` prints.")
     click.echo(f"{path}: depth equals PyTorch's within {error:.1e} (relative), batch size free")

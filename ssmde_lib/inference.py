@@ -35,6 +35,14 @@ def fold_batch_norm(net: nn.Module) -> nn.Module:
     return net
 
 
+def choose_device(name: torch.device | str) -> torch.device:
+    """The named device; a UserError where this machine or this PyTorch cannot compute on it."""
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError, NotImplementedError):
+        raise UserError(f"device {str(name)!r} cannot be used here: choose cpu, or one that `ssmde doctor` lists.") from None
+
+
 def best_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")
 
@@ -47,7 +55,7 @@ class Predictor:
     """
 
     def __init__(self, net: DepthNet, size: tuple[int, int] | None = None, device: torch.device | str | None = None):
-        self.device = torch.device(device) if device else best_device()
+        self.device = choose_device(device) if device else best_device()
         self.net = fold_batch_norm(net)
         del self.net.heads[1:]  # coarser disparities serve training alone
         self.net = self.net.to(self.device, memory_format=torch.channels_last)

@@ -151,6 +151,17 @@ def test_predict_refuses_bad_input(folder, weights, tmp_path):
     assert "cannot be created" in fails("predict", folder, "-o", weights / "out", "--checkpoint", weights)
 
 
+def test_a_device_that_is_not_here_is_told(folder, weights, data, tmp_path):
+    for device in ("tpu", "xla"):
+        assert f"device '{device}' cannot be used here" in fails("predict", folder, "-o", tmp_path / "out", "--checkpoint", weights, "--device", device)
+    assert "device 'tpu' cannot be used here" in fails("evaluate", "--weights", weights, "--data", data, "--device", "tpu")
+
+
+def test_a_field_of_view_out_of_range_is_told(folder, weights, tmp_path):
+    code, output = ssmde("predict", folder, "-o", tmp_path / "out", "--checkpoint", weights, "--ply", "--fov", 0)
+    assert code == 2 and output.splitlines()[-1].startswith("Error: Invalid value for '--fov'")
+
+
 def test_a_damaged_checkpoint_is_named(folder, weights, tmp_path):
     damaged = tmp_path / "damaged.safetensors"
     damaged.write_bytes(weights.read_bytes()[:1000])
@@ -235,6 +246,12 @@ def test_evaluate_refuses_bad_input(data, weights, tmp_path):
     assert "nowhere" in fails("evaluate", "--weights", weights, "--data", tmp_path / "nowhere")
     assert "val" in fails("evaluate", "--weights", weights, "--data", data, "--split", "val")
     assert "none.ckpt" in fails("evaluate", "--weights", tmp_path / "none.ckpt", "--data", data)
+    assert "cannot be created" in fails("evaluate", "--weights", weights, "--data", data, "-o", weights / "sub" / "results.json")
+    about = data / "test" / "a" / "clip.json"
+    about.write_text("{}")
+    assert "no clip.json that names depth_png_units_per_metre" in fails("evaluate", "--weights", weights, "--data", data)
+    about.write_text("{")
+    assert "clip.json is damaged" in fails("evaluate", "--weights", weights, "--data", data)
 
 
 # ---- export, doctor, run ------------------------------------------------------------------------------------------------
@@ -268,6 +285,20 @@ def test_export_notices_a_graph_that_differs(weights, tmp_path):
 def test_export_without_a_known_size_asks_for_it(tmp_path):
     checkpoint.save(DepthNet(18, 8), tmp_path / "depth.safetensors", {})
     assert "--size" in fails("export", "--checkpoint", tmp_path / "depth.safetensors", "--onnx", tmp_path / "depth.onnx")
+
+
+def test_export_refuses_bad_input(weights, tmp_path):
+    out = tmp_path / "depth.onnx"
+    assert "multiples of 32, at least 64" in fails("export", "--checkpoint", weights, "--onnx", out, "--size", 100, 100)
+    assert "none.safetensors does not exist" in fails("export", "--checkpoint", tmp_path / "none.safetensors", "--onnx", out)
+    assert "cannot be created" in fails("export", "--checkpoint", weights, "--onnx", weights / "sub" / "depth.onnx")
+    assert not out.exists()
+
+
+def test_commands_that_do_not_exist_are_told():
+    for words, sentence in ((["evaluat"], "No such command"), (["doctor", "--jsn"], "No such option")):
+        code, output = ssmde(*words)
+        assert code == 2 and sentence in output.splitlines()[-1]
 
 
 def test_doctor_states_facts(tmp_path, weights):

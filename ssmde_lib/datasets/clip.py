@@ -57,8 +57,18 @@ class Clip:
         """What clip.json (or SOURCE.json) says."""
         for name in ("clip.json", "SOURCE.json"):
             if (self.path / name).is_file():
-                return json.loads((self.path / name).read_text())
+                try:
+                    return dict(json.loads((self.path / name).read_text()))
+                except ValueError:
+                    raise UserError(f"{self.path / name} is damaged: prepare the clip again.") from None
         return {}
+
+    @property
+    def depth_units(self) -> float:
+        """What a metre is in the 16-bit depth pictures."""
+        if "depth_png_units_per_metre" not in self.about:
+            raise UserError(f"{self.path} has depth, but no clip.json that names depth_png_units_per_metre: write it there.")
+        return self.about["depth_png_units_per_metre"]
 
     @cached_property
     def K(self) -> np.ndarray:
@@ -78,7 +88,12 @@ class Clip:
     def poses(self) -> np.ndarray | None:
         """T_world_cam of every frame, n 4 4 float64, metres; None where unknown."""
         path = self.path / "poses_cam_to_world.txt"
-        return np.loadtxt(path).reshape(-1, 4, 4) if path.is_file() else None
+        if not path.is_file():
+            return None
+        try:
+            return np.loadtxt(path).reshape(len(self), 4, 4)
+        except ValueError:
+            raise UserError(f"{path} must hold 16 numbers a line, one line a frame ({len(self)}): prepare the clip again.") from None
 
     def stem(self, i: int) -> str:
         return Path(self.frames[i]).stem
@@ -97,7 +112,7 @@ class Clip:
         path = self.path / "depth" / f"{self.stem(i)}.png"
         if not path.is_file():
             return None
-        return read_image(path, cv2.IMREAD_UNCHANGED).astype(np.float32) / self.about["depth_png_units_per_metre"]
+        return read_image(path, cv2.IMREAD_UNCHANGED).astype(np.float32) / self.depth_units
 
     def movers(self, i: int) -> np.ndarray | None:
         """Moving instances of frame i, uint8 h w, 0 is static; None where unknown."""

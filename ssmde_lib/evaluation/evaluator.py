@@ -57,7 +57,7 @@ def read_truth(clip: Clip, i: int) -> Float[np.ndarray, "h w"] | None:
     path = clip.path / "gt_depth" / f"{clip.stem(i)}.png"
     if not path.is_file():
         return clip.depth(i)
-    return read_image(path, cv2.IMREAD_UNCHANGED).astype(np.float32) / clip.about["depth_png_units_per_metre"]
+    return read_image(path, cv2.IMREAD_UNCHANGED).astype(np.float32) / clip.depth_units
 
 
 def predict_averaged(predict: Predict, images: UInt8[np.ndarray, "b h w 3"], protocol: Protocol) -> Float[np.ndarray, "b h w"]:
