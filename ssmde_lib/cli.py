@@ -1,4 +1,4 @@
-"""The command line, `ssmde`: predict, evaluate, export, doctor, ablation, run."""
+"""The command line, `ssmde`: predict, evaluate, train, export, doctor, ablation, run."""
 
 import json
 from contextlib import closing
@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from ssmde_lib.errors import UserError
+from ssmde_lib.threads import wait_patiently
 
 # Commands import what they need themselves: `ssmde --help` must not wait for torch.
 
@@ -29,6 +30,7 @@ class Commands(click.Group):
 @click.version_option(package_name="ssmde")
 def main() -> None:
     """Depth from single pictures, learned without ground truth (SS-MDE)."""
+    wait_patiently()
 
 
 device_option = click.option("--device", help="cpu, cuda or mps (default: the fastest present).")
@@ -186,6 +188,46 @@ def evaluate(weights, data, protocol_name, split, alignment, flip, baselines, ou
 
 
 @main.command()
+@click.option("--data", required=True, type=click.Path(path_type=Path), help="Data set in the library's layout.")
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder for weights, log and state.")
+@click.option("--pseudo", type=click.Path(path_type=Path), help="The prior's maps, such as runs/RUN/02_pseudo_depth.")
+@click.option("--labels", type=click.Path(path_type=Path), help="A teacher's filtered depth, such as runs/RUN/07_multiview_mask.")
+@click.option("--start", type=click.Path(path_type=Path), help="Folder of the networks to start from.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--frame-step", default=1, show_default=True, help="Distance of the neighbours in frames.")
+@click.option("--processes", default=1, show_default=True, type=click.IntRange(1), help="One a GPU; or start it by accelerate launch.")
+@click.option("-p", "--parameter", "given", type=(str, str), multiple=True, metavar="NAME VALUE",
+              help="Field of Architecture, Losses or Schedule: architecture.width 64, losses.ranking 0.1, schedule.steps 100000.")  # fmt: skip
+def train(data, out, pseudo, labels, start, seed, frame_step, processes, given) -> None:
+    """Train depth and motion without a notebook; interrupted, the same command goes on.
+
+    On several machines: accelerate launch [options] -m ssmde_lib.cli train ...
+    """
+    from ssmde_lib.objective import Losses
+    from ssmde_lib.stages import Architecture, train_on
+    from ssmde_lib.training import Schedule
+
+    architecture, losses, schedule = group_options({"architecture": Architecture, "losses": Losses, "schedule": Schedule}, given)
+    log = train_on(processes, out, data, architecture, losses, schedule, seed=seed, step=frame_step, pseudo=pseudo, labels=labels, start=start)
+    click.echo(f"{out}: {json.dumps(log[-1])}")
+
+
+def group_options(groups: dict[str, type], given: tuple[tuple[str, str], ...]) -> list:
+    """An instance of each dataclass, with the fields that `group.name value` pairs change."""
+    from ssmde_lib.notebook import Parameter
+    from ssmde_lib.training import from_options
+
+    options = {group: {} for group in groups}
+    for key, text in given:
+        group, _, name = key.partition(".")
+        if group not in groups:
+            raise UserError(f"unknown parameter {key!r}: begin with {', '.join(f'{group}.' for group in groups)}.")
+        default = getattr(groups[group], name, text)  # an unknown name is told by from_options
+        options[group][name] = Parameter(key, type(default).__name__, default, "").parse(text)
+    return [from_options(cls, options[group]) for group, cls in groups.items()]
+
+
+@main.command()
 @click.option("--checkpoint", type=click.Path(path_type=Path), help="Weights (default: the shipped student).")
 @click.option("--onnx", "path", required=True, type=click.Path(path_type=Path, dir_okay=False), help="File to write.")
 @click.option("--size", type=(int, int), help="HEIGHT WIDTH of the images (default: the checkpoint's).")
@@ -263,6 +305,16 @@ def ablation_status(profile: str) -> None:
         changes = grid.changes(job)
         state = "missing" if changes is None else f"stale: {'; '.join(changes)}" if changes else "finished"
         click.echo(f"{job}: {state}")
+
+
+@ablation.command("adopt")
+@profile_option
+def ablation_adopt(profile: str) -> None:
+    """Keep records that are stale only because losses, schedule or architecture have new fields, of which you know that they change nothing."""
+    from ssmde_lib.ablation import adopt
+
+    for job in adopt(read_grid(profile)):
+        click.echo(f"adopted: {job}")
 
 
 @ablation.command("table")

@@ -25,7 +25,8 @@ from pathlib import Path
 
 import click
 
-from ssmde_lib.errors import UserError
+from ssmde_lib.errors import UserError, disk_is_full
+from ssmde_lib.threads import wait_patiently
 
 KINDS = {"int": int, "float": float, "str": str, "bool": bool}
 
@@ -191,8 +192,11 @@ def files_below(folder: Path) -> list[Path]:
 def write_json(path: Path, content: dict) -> None:
     """Write atomically: a reader sees the old file or the whole new one."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(json.dumps(content, indent=1) + "\n")
-    draft.replace(path)
+    try:
+        draft.write_text(json.dumps(content, indent=1) + "\n")
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)  # where the disk was full
 
 
 def read_manifest(folder: Path) -> dict:
@@ -310,11 +314,13 @@ def verify_upstream(run_folder: Path, names: list[str]) -> dict[str, str]:
 
 
 def begin(name: str, namespace: dict) -> Stage:
-    """Check a notebook's parameters, verify what it reads and open its stage folder; nothing is seeded or configured.
+    """Check a notebook's parameters, verify what it reads and open its stage folder; nothing is seeded.
 
     `namespace` is the notebook's `globals()`. A finished earlier result is removed; what an unfinished attempt with the same
     parameters and upstream stages left stays, so that training can resume. Raises UserError before anything is touched.
+    Threads are told to wait patiently: notebooks import torch after this.
     """
+    wait_patiently()
     root = find_root()
     stages = pipeline(root) | appendix(root)
     if name not in stages:
@@ -412,11 +418,9 @@ def run_notebook(name: str, overrides: dict, output: Path | None = None, attempt
             break
         except papermill.PapermillExecutionError as error:
             sentence = error.evalue.strip().splitlines()[0] if error.evalue.strip() else "no message"
-            what = (
-                sentence
-                if error.ename == "UserError"
-                else f"cell [{error.exec_count}] failed with {error.ename}: {sentence}"
-            )
+            what = sentence if error.ename == "UserError" else f"cell [{error.exec_count}] failed with {error.ename}: {sentence}"
+            if error.ename != "UserError" and disk_is_full(sentence):
+                what += "; free some space and execute it again, finished stages stay"
             raise UserError(f"{name}: {what} (executed so far: {output})") from error
         except DeadKernelError as error:
             why = "stopped by a signal" if stopped else "the kernel was killed: out of memory? Try a smaller batch_size"
@@ -424,6 +428,10 @@ def run_notebook(name: str, overrides: dict, output: Path | None = None, attempt
         except RuntimeError:  # what jupyter_client raises for a kernel that does not come up
             if attempt + 1 == attempts:
                 raise
+        except OSError as error:
+            if not disk_is_full(error):
+                raise
+            raise UserError(f"{name}: {output} could not be written ({error.strerror}): free some space and execute it again.") from None
     if not (run_folder / name / "stage.json").is_file():
         raise UserError(
             f"{name} ended before stage.finish(...): nothing in a notebook may exit early. (executed: {output})"

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from ssmde_lib.networks.depth_and_pose import DepthAndPose
 from ssmde_lib.networks.depth_net import DepthNet
 from ssmde_lib.networks.pose_net import PoseNet
 from ssmde_lib.objective import Losses, Objective
-from ssmde_lib.training import Schedule, finish, train
+from ssmde_lib.training import Schedule, finish, launch, read_log, train
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,6 +99,14 @@ def train_network(
         checkpoint.save(model.pose_net, folder / "pose.safetensors", record)
         finish(folder)
     return log
+
+
+def train_on(processes: int, folder: Path, *args, **options) -> list[dict]:
+    """`train_network` in one process or in several, one a GPU; from a notebook too."""
+    if processes == 1:
+        return train_network(folder, *args, **options)
+    launch(partial(train_network, folder, *args, **options), processes)
+    return read_log(folder / "train.jsonl")
 
 
 @torch.inference_mode()

@@ -17,7 +17,7 @@ import lock
 
 MODULES = sorted((ROOT / "ssmde_lib").rglob("*.py"))
 FLOORS = [
-    {"errors"},
+    {"errors", "threads"},
     {"camera", "motion", "metrics"},
     {"warp", "photometric", "networks"},
     {"world", "datasets", "prior", "losses", "multiview"},

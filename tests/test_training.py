@@ -2,6 +2,7 @@
 
 import copy
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -117,15 +118,110 @@ def test_a_loss_that_is_not_finite_stops_with_its_name(tmp_path):
         train(model, Broken(Losses(), model), Moving(), SHORT, seed=0, folder=tmp_path, progress_bar=False)
 
 
-@pytest.mark.parametrize(("error", "sentence"), [(torch.OutOfMemoryError(), "lower batch_size"), (OSError(28, "full"), "no space left")])
-def test_exhausted_resources_are_one_sentence(tmp_path, error, sentence):
-    class Exhausted(Objective):
-        def __call__(self, *rest):
-            raise error
+SAVING = Schedule(steps=4, batch_size=2, log_every=1, save_every=2)
 
+
+class Failing(Objective):
+    """Fails in its fourth step, after the checkpoint of the second."""
+
+    calls = 0
+
+    def __call__(self, *rest):
+        self.calls += 1
+        if self.calls == 4:
+            self.fail()
+        return super().__call__(*rest)
+
+
+class DeviceFull(Failing):
+    def fail(self):
+        raise torch.OutOfMemoryError("CUDA out of memory")  # a stand-in for a GPU
+
+
+class MemoryFull(Failing):
+    def fail(self):
+        torch.empty(1 << 60, dtype=torch.uint8, device="cpu")
+
+
+class WorkerLost(Failing):
+    def fail(self):
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Bus error.")  # a stand-in; a real one below
+
+
+@pytest.mark.parametrize(("failing", "sentence"), [(DeviceFull, "out of device memory: lower batch_size"), (MemoryFull, "out of memory: lower batch_size"), (WorkerLost, "worker was lost")])
+def test_a_run_that_failed_says_why_and_goes_on_from_its_checkpoint(tmp_path, whole_run, failing, sentence):
     model = TINY.build(0)
-    with pytest.raises(UserError, match=sentence):
-        run(tmp_path, SHORT, model=model, objective=Exhausted(Losses(), model))
+    with pytest.raises(UserError, match=f"{sentence}.* it goes on from its last checkpoint"):
+        run(tmp_path, SAVING, model=model, objective=failing(TEACHER, model))
+    assert (tmp_path / "state" / "step.json").read_text() == '{"step": 2}'
+    assert torch.equal(weights(run(tmp_path, SAVING)[0]), whole_run)
+
+
+@pytest.fixture(scope="module")
+def whole_run(tmp_path_factory):
+    """Weights of the undisturbed run."""
+    return weights(run(tmp_path_factory.mktemp("whole"), SHORT)[0])
+
+
+class Limited(Objective):
+    """From its fourth step on no file may grow beyond `limit` bytes: what a full disk does to a write, without being root."""
+
+    limit, calls = 0, 0
+
+    def __call__(self, *rest):
+        self.calls += 1
+        if self.calls == 4:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (self.limit, resource.RLIM_INFINITY))
+        return super().__call__(*rest)
+
+
+@pytest.fixture
+def no_limit_left():
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+
+@pytest.mark.parametrize(("limit", "fails"), [(100, "log"), (2000, "weights"), (100_000, "optimiser")])
+def test_a_full_disk_leaves_the_last_checkpoint_whole(tmp_path, whole_run, no_limit_left, limit, fails):
+    """At the log's write, at that of the weights (safetensors) and of the optimiser's state (torch.save)."""
+    schedule = Schedule(steps=4, batch_size=2, log_every=1, save_every=1 if fails != "log" else 2)
+    model = TINY.build(0)
+    objective = Limited(TEACHER, model)
+    objective.limit = limit
+    if fails == "optimiser":  # the weights fit
+        objective.limit = 4096 + sum(t.nbytes for t in model.state_dict().values()) + 40 * len(model.state_dict())
+    if fails != "log":
+        objective.calls = 1  # in the third step, whose log fits
+    with pytest.raises(UserError, match=f"no space left for {tmp_path}: .* it goes on from its last checkpoint"):
+        run(tmp_path, schedule, model=model, objective=objective)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    assert (tmp_path / "state" / "step.json").read_text() == '{"step": 2}'
+    assert [path.name for path in (tmp_path / "state").iterdir() if path.is_dir()] == ["2"]
+    model, log = run(tmp_path, schedule)
+    assert torch.equal(weights(model), whole_run)
+    assert [entry["step"] for entry in log] == [1, 2, 3, 4]
+
+
+class Deadly(Moving):
+    """Kills the loader's worker that fetches its items, once."""
+
+    def __init__(self, flag):
+        super().__init__()
+        self.flag = flag
+
+    def __getitem__(self, i):
+        if not self.flag.exists() and torch.utils.data.get_worker_info():
+            self.flag.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__getitem__(i)
+
+
+def test_a_killed_loader_worker_is_named(tmp_path):
+    schedule = Schedule(steps=2, batch_size=2, log_every=1, workers=1)
+    data = Deadly(tmp_path / "flag")
+    with pytest.raises(UserError, match="a loader worker was lost"):
+        run(tmp_path / "run", schedule, data=data)
+    assert len(run(tmp_path / "run", schedule, data=data)[1]) == 2
 
 
 def test_gradient_accumulation_sums_to_the_whole_batch(tmp_path):
@@ -207,10 +303,12 @@ def test_the_device_rule_notices(tmp_path):
 
 
 TWO_PROCESSES = """
-import sys, torch
+import os, signal, sys, torch
+from functools import partial
 from pathlib import Path
 sys.path.insert(0, {tests!r})
-from test_training import Moving, TINY, Losses, Objective, Schedule, train, weights
+from test_training import Moving, TINY, Losses, Objective, Schedule, UserError, train, weights
+from ssmde_lib.training import launch
 
 class Plain(Objective):
     def __call__(self, model, batch, progress, generator):
@@ -218,24 +316,47 @@ class Plain(Objective):
         out = model(batch["tgt"] / 255, batch["prev"] / 255, batch["next"] / 255, source_depths=False)
         return {{"mean": sum(d.mean() for d in out.disparities) + out.T["prev"].square().sum((1, 2)).mean() + out.T["next"].square().sum((1, 2)).mean()}}
 
-model = TINY.build(0)
-train(model, Plain(Losses(), model), Moving(), Schedule(steps=2, batch_size=4, log_every=1, save_every=9), seed=0, folder=Path(sys.argv[1]), progress_bar=False)
-torch.save(weights(model), Path(sys.argv[1]) / "weights.pt")
+class Stopped(Plain):
+    def after_step(self, model, step):
+        if step == 0 and os.environ["RANK"] == "1":  # one of them alone is told to stop
+            os.kill(os.getpid(), signal.SIGTERM)
+
+def job(objective, name):
+    folder = Path(sys.argv[1]) / name
+    folder.mkdir(exist_ok=True)
+    model = TINY.build(0)
+    schedule = Schedule(steps=2, batch_size=4, log_every=1, save_every=9)
+    train(model, objective(Losses(), model), Moving(), schedule, seed=0, folder=folder, progress_bar=False)
+    torch.save(weights(model), folder / "weights.pt")
+
 """
 
 
-def test_two_processes_learn_what_one_learns(tmp_path):
-    """Two CPU processes (gloo) through `accelerate launch`: the gradients of one process on the joined batch."""
+def run_job(tmp_path, last_line: str, *words: str) -> None:
     script = tmp_path / "job.py"
-    script.write_text(TWO_PROCESSES.format(tests=str(Path(__file__).parent)))
-    results = []
-    for processes in (1, 2):
-        folder = tmp_path / str(processes)
-        folder.mkdir()
-        launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", str(processes), "--num_machines", "1"]
-        options = ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
-        environment = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-        done = subprocess.run([*launch, *options, script, folder], env=environment, capture_output=True, text=True, timeout=300, check=False)
-        assert done.returncode == 0, done.stderr[-2000:]
-        results.append(torch.load(folder / "weights.pt", weights_only=True))
-    torch.testing.assert_close(*results, atol=2e-5, rtol=0)
+    script.write_text(TWO_PROCESSES.format(tests=str(Path(__file__).parent)) + last_line)
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    done = subprocess.run([sys.executable, *words, script, tmp_path], env=environment, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_two_processes_learn_what_one_learns(tmp_path):
+    """Two CPU processes (gloo), through `accelerate launch` and as a notebook starts them: the gradients of one process on the joined batch."""
+    options = ["--cpu", "--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
+    run_job(tmp_path, "job(Plain, 'shell')", "-m", "accelerate.commands.launch", *options)
+    run_job(
+        tmp_path,
+        """
+launch(partial(job, Plain, "notebook"), 2)
+try:
+    launch(partial(job, Stopped, "stopped"), 2)
+except UserError as error:
+    (Path(sys.argv[1]) / "said").write_text(error.message)
+launch(partial(job, Plain, "stopped"), 2)
+job(Plain, "alone")
+""",
+    )
+    alone, *others = (torch.load(tmp_path / name / "weights.pt", weights_only=True) for name in ("alone", "shell", "notebook", "stopped"))
+    for other in others:
+        torch.testing.assert_close(alone, other, atol=2e-5, rtol=0)
+    assert "stopped by SIGTERM after step 1" in (tmp_path / "said").read_text()
