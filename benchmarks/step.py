@@ -33,19 +33,28 @@ from ssmde_lib.networks.resnet import ResNetEncoder
 
 
 class Step:
-    """One optimiser step of the base loss, or of the full stage-1 loss (both ways, geometry, ranking, normals), on fixed data."""
+    """One optimiser step of the base loss, or of the full stage-1 loss (both ways, geometry, ranking, normals), on fixed data.
 
-    def __init__(self, data: dict[str, Tensor], loss: str = "base", network_width: int = 64, source_gradient: bool = False, precision: str = "fp32", channels_last: bool = False):
+    `source_gradient`: which sources' depths carry a gradient: "none"; "both", as the literal reference; or "one", drawn anew each step and
+    counted twice, which is the gradient of "both" on average (the other source's depth is a constant of that step).
+    """
+
+    def __init__(
+        self, data: dict[str, Tensor], loss: str = "base", network_width: int = 64, source_gradient: str = "none", precision: str = "fp32",
+        channels_last: bool = False, compile: bool = False,
+    ):  # fmt: skip
         torch.manual_seed(0)
         self.data, self.full, self.source_gradient, self.bf16 = data, loss == "full", source_gradient, precision == "bf16"
         self.depth_net, self.pose_net = DepthNet(width=network_width), PoseNet()
-        if channels_last:
-            self.depth_net.to(memory_format=torch.channels_last)
-            self.pose_net.to(memory_format=torch.channels_last)
+        for net in (self.depth_net, self.pose_net):
+            if channels_last:
+                net.to(memory_format=torch.channels_last)
+            if compile:
+                net.compile()
         self.params = [*self.depth_net.parameters(), *self.pose_net.parameters()]
         self.optimizer = torch.optim.Adam(self.params, 1e-4, fused=True)
         self.weights = SelfSupervisedWeights(both_ways=self.full)
-        self.generator = torch.Generator().manual_seed(0)
+        self.generator, self.coin = torch.Generator().manual_seed(0), torch.Generator().manual_seed(0)
 
     def loss(self) -> Tensor:
         images = {k: self.data[k] for k in ("tgt", "prev", "next")}
@@ -53,16 +62,26 @@ class Step:
         with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
             motion = self.pose_net(torch.cat([tgt, tgt]), sources)
             disparities = self.depth_net(tgt)
-            with torch.set_grad_enabled(self.source_gradient):
-                source_disparity = self.depth_net(sources)[0] if self.full else None
+            source_depths = self.source_depths() if self.full else None
         T = dict(zip(("prev", "next"), rigid(motion).chunk(2), strict=True))
         depths = [self.depth_net.depth(d) for d in upsample(disparities, tgt.shape[-2:])]
-        source_depths = dict(zip(("prev", "next"), self.depth_net.depth(source_disparity).chunk(2), strict=True)) if self.full else None
         result = self_supervised_loss(images, disparities, depths, source_depths, K, T, self.weights)
         loss = sum(result.terms.values())
         if self.full:
             loss = loss + 0.1 * self.prior_loss(depths[0], K, result.weight)
         return loss
+
+    def source_depths(self) -> dict[str, Tensor]:
+        names = ["prev", "next"]
+        if self.source_gradient == "one":
+            taught = names.pop(torch.randint(2, (), generator=self.coin).item())
+            depth = self.depth_net.depth(self.depth_net(self.data[taught])[0])
+            depth.register_hook(lambda gradient: 2 * gradient)
+            with torch.no_grad():
+                return {taught: depth, names[0]: self.depth_net.depth(self.depth_net(self.data[names[0]])[0])}
+        with torch.set_grad_enabled(self.source_gradient == "both"):
+            depths = self.depth_net.depth(self.depth_net(torch.cat([self.data[name] for name in names]))[0])
+        return dict(zip(names, depths.chunk(2), strict=True))
 
     def prior_loss(self, depth: Tensor, K: Tensor, reliability: Tensor) -> Tensor:
         pseudo = self.data["pseudo"]
@@ -171,17 +190,18 @@ def peak_mib() -> float:
 @click.option("--loss", type=click.Choice(["base", "full"]), default="base")
 @click.option("--network-width", default=64)
 @click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32")
-@click.option("--source-gradient", is_flag=True, help="Let the sources' depths carry a gradient.")
+@click.option("--source-gradient", type=click.Choice(["none", "one", "both"]), default="none", help="Which sources' depths carry a gradient.")
 @click.option("--channels-last", is_flag=True)
+@click.option("--compile", is_flag=True)
 @click.option("--repeats", default=3)
 @click.option("--reference/--no-reference", default=True, help="Time the literal reference too (after ours, so that peak memory is told apart).")
-def main(batch, height, width, loss, network_width, precision, source_gradient, channels_last, repeats, reference):
+def main(batch, height, width, loss, network_width, precision, source_gradient, channels_last, compile, repeats, reference):
     data = random_data(batch, height, width)
     before = peak_mib()
     step = make(batch, height, width, data, loss=loss, network_width=network_width, precision=precision,
-                source_gradient=source_gradient, channels_last=channels_last)  # fmt: skip
+                source_gradient=source_gradient, channels_last=channels_last, compile=compile)  # fmt: skip
     report = {"loss": loss, "batch": batch, "size": [height, width], "network_width": network_width, "precision": precision,
-              "source_gradient": source_gradient, "channels_last": channels_last, "threads": torch.get_num_threads(), "load": os.getloadavg()[0]}  # fmt: skip
+              "source_gradient": source_gradient, "channels_last": channels_last, "compile": compile, "threads": torch.get_num_threads(), "load": os.getloadavg()[0]}  # fmt: skip
     step.step()
     report["parts_cpu_s"] = Clock().measure(step)
     report["peak_mib"], report["peak_mib_before"] = peak_mib(), before

@@ -40,3 +40,34 @@ def test_base_loss_equals_the_literal_steps(benchmark):
     literal.depth_net, literal.pose_net = step.depth_net, step.pose_net
     step.depth_net.eval(), step.pose_net.eval()  # one pass over both sources has other batch statistics than two passes
     assert step.loss().item() == pytest.approx(literal.loss().item(), abs=1e-5)
+
+
+@pytest.mark.parametrize("source_gradient", ["none", "one", "both"])
+def test_full_loss_equals_the_literal_steps(benchmark, monkeypatch, source_gradient):
+    """Both ways, geometry, ranking, normals; here the ranking draws its pairs evenly, as the literal step does."""
+    data = benchmark.random_data(2, 64, 96)
+    step, literal = benchmark.make(2, 64, 96, data, loss="full", source_gradient=source_gradient), LiteralStep(data, "full")
+    literal.depth_net, literal.pose_net = step.depth_net, step.pose_net
+    step.depth_net.eval(), step.pose_net.eval()
+    prior_loss = step.prior_loss
+    monkeypatch.setattr(step, "prior_loss", lambda depth, K, reliability: prior_loss(depth, K, None))
+    assert step.loss().item() == pytest.approx(literal.loss().item(), abs=1e-5)
+
+
+def test_the_gradient_through_one_source_is_that_through_both_on_average(benchmark, monkeypatch):
+    step = benchmark.make(1, 64, 64, loss="full", network_width=16)
+    monkeypatch.setattr(step, "prior_loss", lambda *_: 0)  # it knows no sources, and draws
+    step.depth_net.eval(), step.pose_net.eval()
+
+    def gradient(source_gradient: str) -> torch.Tensor:
+        step.source_gradient = source_gradient
+        return torch.cat([g.flatten() for g in torch.autograd.grad(step.loss(), step.depth_net.parameters())])
+
+    none, both, drawn = gradient("none"), gradient("both"), {}
+    for seed in range(4):
+        side = torch.randint(2, (), generator=step.coin.manual_seed(seed)).item()
+        step.coin.manual_seed(seed)
+        drawn[side] = gradient("one")
+    added = (both - none).norm()
+    assert added > 0.02 * both.norm() and (drawn[0] - drawn[1]).norm() > 0.1 * added
+    assert (drawn[0] + drawn[1] - 2 * both).norm() < 1e-3 * added
