@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from ssmde_lib.ablation import MAP, PRIOR, ROWS, Grid, Job, paired, read_records, run_row, summarise, table
+from ssmde_lib.ablation import MAP, PRIOR, ROWS, Grid, Job, adopt, paired, read_records, run_row, summarise, table
+from ssmde_lib.ablation.grid import digest
 from ssmde_lib.ablation.records import write_record
 from ssmde_lib.errors import UserError
 from ssmde_lib.notebook import find_root, load_yaml, read_parameters
@@ -78,6 +79,26 @@ def test_a_job_is_run_once_and_again_when_its_settings_change(tmp_path):
     assert longer.changes(student) == []
     other_teacher = grid_in(tmp_path, schedule={"steps": 3, "batch_size": 2}, student={"steps": 2})
     assert [change.split()[0] for change in other_teacher.changes(student)] == ["teacher"]
+
+
+def test_records_older_than_a_field_can_be_adopted(tmp_path):
+    grid = grid_in(tmp_path)
+    teacher, student, base = Job("street", "teacher", 0), Job("street", "student_plain", 0), Job("street", "base", 0)
+    settings = {job: json.loads(json.dumps(grid.settings(job))) for job in grid.jobs}
+    del settings[teacher]["losses"]["region"], settings[student]["losses"]["region"]  # made before there were regions
+    settings[student]["teacher"] = digest(settings[teacher])
+    settings[base]["losses"]["smoothness"] = 0.5  # made with another value
+    folders = {}
+    for job in grid.jobs:
+        write_record(grid.record_path(job), {"row": job.row, "settings": settings[job]})
+        folders[job] = grid.folder(job).with_name(f"{job.row}_seed{job.seed}-{digest(settings[job])}")
+        folders[job].mkdir(parents=True)
+        (folders[job] / "done.json").write_text("{}")
+    assert len(grid.stale()) == 3
+    assert adopt(grid) == [teacher, student]
+    assert list(grid.stale()) == [base]
+    assert not folders[student].exists() and json.loads((grid.folder(student) / "done.json").read_text())["settings"] == grid.settings(student)
+    assert folders[base].exists()
 
 
 def test_bad_grids_are_one_sentence(tmp_path):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from ssmde_lib.ablation.grid import Grid, Job
+from ssmde_lib.ablation.grid import Grid, Job, digest
 from ssmde_lib.ablation.records import by_clip, write_record
 from ssmde_lib.ablation.rows import ROWS
 from ssmde_lib.datasets.clip import find_clips
@@ -109,6 +109,37 @@ def run_row(grid: Grid, job: Job, *, force: bool = False, weights: bool = False)
     if not finished:
         write_record(path, record)
     return json.loads(path.read_text())
+
+
+def adopt(grid: Grid) -> list[Job]:
+    """Give records that are stale only because losses, schedule or architecture have got new fields those fields' present values.
+
+    For fields whose default changes nothing; that it does not, the caller knows. Weights and record move to the new settings'
+    folder. A teacher comes before its students, so that these may follow it. Returns the jobs adopted.
+    """
+    adopted = []
+    for job in grid.jobs:
+        if not grid.changes(job):
+            continue
+        record = json.loads(grid.record_path(job).read_text())
+        was, asked = record["settings"], grid.settings(job)
+        parts = ("losses", "schedule", "architecture")
+        kept = all(was[part].items() <= asked[part].items() for part in parts)
+        rest = {key for key in asked if key not in (*parts, "teacher") and asked[key] != was[key]}
+        followed = asked["teacher"] == was["teacher"] or grid.teacher_of(job) in adopted
+        if kept and followed and not rest:
+            move_record(grid, job, record | {"settings": asked})
+            adopted.append(job)
+    return adopted
+
+
+def move_record(grid: Grid, job: Job, record: dict) -> None:
+    """Keep a record under its new settings, with the weights that lie here."""
+    old = grid.folder(job).with_name(f"{job.row}_seed{job.seed}-{digest(json.loads(grid.record_path(job).read_text())['settings'])}")
+    if (old / DONE).is_file():
+        (old / DONE).write_text(json.dumps(record, indent=1))
+        old.rename(grid.folder(job))
+    write_record(grid.record_path(job), record)
 
 
 def publish(grid: Grid) -> None:
