@@ -317,16 +317,6 @@ def ablation_adopt(profile: str) -> None:
         click.echo(f"adopted: {job}")
 
 
-@ablation.command("adopt")
-@profile_option
-def ablation_adopt(profile: str) -> None:
-    """Keep records that are stale only because losses, schedule or architecture have new fields, of which you know that they change nothing."""
-    from ssmde_lib.ablation import adopt
-
-    for job in adopt(read_grid(profile)):
-        click.echo(f"adopted: {job}")
-
-
 @ablation.command("table")
 @world_option
 @profile_option
