@@ -22,8 +22,8 @@ import torch
 from accelerate import Accelerator, notebook_launcher
 from safetensors import SafetensorError
 from torch import Tensor, nn
-from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing import errors
+from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
@@ -224,11 +224,12 @@ def launch(function: Callable[[], object], processes: int) -> None:
         raise UserError("stopped by a signal, the state is saved: run the stage again to go on.") from None
     except errors.ChildFailedError as error:
         rank, failure = error.get_first_failure()
-        kind, _, sentence = failure.message.partition(": ")
+        said = failure.message["message"] if isinstance(failure.message, dict) else failure.message
+        kind, _, sentence = said.partition(": ")
         if kind == "UserError":
             raise UserError(sentence) from None
         if failure.exitcode < 0:
-            raise UserError(f"process {rank} of the training was lost ({failure.message}): run the stage again; it goes on from its last checkpoint.") from None
+            raise UserError(f"process {rank} of the training was lost ({said}): run the stage again; it goes on from its last checkpoint.") from None
         raise
 
 
