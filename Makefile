@@ -1,4 +1,4 @@
-# make tutorial [PROFILE=smoke|laptop|gpu]   all notebooks in order, then an HTML index of them and of the results
+# make tutorial [PROFILE=smoke|laptop|kitti_drive|gpu-kitti|gpu-nyu|...]   all notebooks in order, then an HTML index of them and of the results
 # make lab | test | ablation                 JupyterLab | the tests | the ablation grid
 # Needs Python 3.11 and make; everything is installed into .venv. CORES and PYTHON can be set likewise, and CLUSTER=slurm|kubernetes
 # submits every rule as a job (workflow/profiles).

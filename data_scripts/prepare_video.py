@@ -15,7 +15,7 @@ from ssmde_lib.errors import UserError
 @click.option("--stride", default=1, show_default=True, help="Use every so-manieth frame.")
 @click.option("--height", type=int, help="Default: what keeps the shape of the pictures.")
 @click.option("--width", default=640, show_default=True)
-@click.option("--limit", type=int, help="At most so many frames a split.")
+@click.option("--limit", type=click.IntRange(1), help="At most so many frames a split.")
 @click.option("--min-motion", default=MIN_MOTION, show_default=True, help="Drop frames that moved less, pixels of 160.")
 @click.option("--split", type=click.Choice(["train", "val", "test"]), help="Put all into this split, instead of by rule.")
 def main(source, out, fov, k_file, stride, height, width, limit, min_motion, split):

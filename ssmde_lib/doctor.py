@@ -5,6 +5,7 @@ import platform
 from importlib import metadata
 from pathlib import Path
 
+import pooch
 import torch
 
 from ssmde_lib.errors import UserError
@@ -28,7 +29,7 @@ def examine(root: Path) -> dict:
             "bf16": processor_has_bf16(),
         },
         "accelerators": accelerators(),
-        "weights": {path.name: describe_weights(path) for path in sorted((root / "weights").glob("*.safetensors"))},
+        "weights": {path.name: describe_weights(path) for path in sorted((root / "weights").glob("*.safetensors"))} | downloaded_weights(),
         "runs": {path.name: sorted(p.parent.name for p in path.glob("*/stage.json")) for path in sorted((root / "runs").glob("*"))},
         "data": describe_data(root / "data"),
     }
@@ -65,6 +66,12 @@ def describe_weights(path: Path) -> str:
     except (UserError, KeyError, TypeError):
         return f"{size}, no readable training record"
     return f"{size}, trained at {'x'.join(map(str, record['size']))}" if "size" in record else size
+
+
+def downloaded_weights() -> dict[str, str]:
+    """Weights of others, such as LeReS's, in the user's cache."""
+    found = sorted(Path(pooch.os_cache("ssmde")).glob("*.pth"))
+    return {path.name: f"{path.stat().st_size / 1e6:.1f} MB, downloaded to {path.parent}" for path in found}
 
 
 def describe_data(folder: Path) -> dict[str, str]:

@@ -310,9 +310,14 @@ def test_doctor_states_facts(tmp_path, weights):
     assert "processor: cores" in ssmde("doctor")[1]
 
 
-def test_doctor_lists_what_lies_in_the_repository(tmp_path, weights):
+def test_doctor_lists_what_lies_in_the_repository(tmp_path, weights, monkeypatch):
+    import pooch
+
     from ssmde_lib.doctor import examine, report
 
+    monkeypatch.setattr(pooch, "os_cache", lambda name: tmp_path / "cache" / name)
+    (tmp_path / "cache" / "ssmde").mkdir(parents=True)
+    (tmp_path / "cache" / "ssmde" / "res101.pth").write_bytes(b"0" * 100_000)
     (tmp_path / "weights").mkdir()
     (tmp_path / "weights" / "student.safetensors").write_bytes(weights.read_bytes())
     (tmp_path / "weights" / "broken.safetensors").write_bytes(b"no")
@@ -322,6 +327,7 @@ def test_doctor_lists_what_lies_in_the_repository(tmp_path, weights):
     facts = examine(tmp_path)
     assert facts["weights"]["student.safetensors"].endswith("trained at 64x96")
     assert "no readable" in facts["weights"]["broken.safetensors"]
+    assert facts["weights"]["res101.pth"].startswith("0.1 MB, downloaded to ")
     assert facts["runs"] == {"smoke": ["01_data"]} and facts["data"] == {"kitti": "test 1"}
     assert "student.safetensors is missing" not in report(facts)
     assert "student.safetensors is missing" in report(examine(tmp_path / "data"))

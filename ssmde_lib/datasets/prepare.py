@@ -289,9 +289,9 @@ def script_options(size: tuple[int, int]):
         click.option("--out", required=True, help="Folder to write the prepared data set to."),
         click.option("--height", default=size[0], show_default=True),
         click.option("--width", default=size[1], show_default=True),
-        click.option("--limit", type=int, help="At most so many frames a sequence."),
+        click.option("--limit", type=click.IntRange(1), help="At most so many frames a sequence."),
         click.option("--min-motion", default=MIN_MOTION, show_default=True, help="Drop frames that moved less, pixels of 160."),
-        click.option("--processes", default=os.cpu_count(), show_default=True),
+        click.option("--processes", default=os.cpu_count(), show_default=True, type=click.IntRange(1)),
     ]
     return lambda command: reduce(lambda decorated, option: option(decorated), reversed(options), command)
 
