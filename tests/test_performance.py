@@ -1,0 +1,65 @@
+"""docs/performance.md says what results/performance holds, and the goals it claims are met."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+RECORDS = {path.stem: json.loads(path.read_text()) for path in (ROOT / "results" / "performance").glob("*.json")}
+PAGE = (ROOT / "docs" / "performance.md").read_text()
+
+
+def result(name: str):
+    return RECORDS[name]["result"]
+
+
+def goal_rows() -> list[list[str]]:
+    lines = PAGE.split("## The goals")[1].split("\n\n")[1].splitlines()[2:]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+# The rows of the goals' table in order: the record's value in the row's unit, its digits, whether it meets the goal, its record.
+STEPS = [("step_base", True), ("step_full", True), ("step_full_source_gradient", False)]
+EXPECTED = [
+    row
+    for name, met in STEPS
+    for row in ((result(name)["step"]["wall_s"], 2, met, name), (result(name)["peak_mib"] / 1024, 2, met, name))
+] + [
+    (result("inference_width24")["wall_ms"]["predictor"], 1, True, "inference_width24"),
+    (result("inference_width64")["wall_ms"]["predictor"], 1, True, "inference_width64"),
+    (result("loader")["item_ms"][0], 1, True, "loader"),
+    (max(row["wall_s"] for row in result("world_write")), 1, True, "world_write"),
+    (max(row["s_640_frames_2_cores"] for row in result("world") if row["size"] == "192x640"), 1, True, "world"),
+    (result("evaluation")["wall_s"], 1, True, "evaluation"),
+]
+
+
+@pytest.mark.parametrize("row", range(len(EXPECTED)))
+def test_the_goals_table_holds_the_records(row):
+    cells = goal_rows()
+    assert len(cells) == len(EXPECTED)
+    what, goal, measured, _, command = cells[row]
+    value, digits, met, name = EXPECTED[row]
+    assert float(measured.strip("*")) == pytest.approx(value, abs=0.51 * 10**-digits), what
+    assert (value <= float(goal)) == met and measured.startswith("**") == (not met), what
+    if command:
+        assert command.strip("`") in RECORDS[name]["command"]
+
+
+def test_the_steps_table_holds_the_records():
+    for name, label in {"step_base": "base", "step_full": "full"}.items():
+        report = result(name)
+        cells = [f"{report['step']['wall_s']:.2f}", f"{report['reference']['wall_s']:.2f}", f"{report['cpu_ratio']:.1f}",
+                 f"{report['peak_mib']:.0f}", f"{report['reference_peak_mib']:.0f}"]  # fmt: skip
+        assert f"| {label} | {' | '.join(cells)} |" in PAGE
+    for name in ("step_base_channels_last", "step_full_channels_last"):
+        label = name.split("_")[1]
+        assert f"| {label}, `channels_last` | {result(name)['step']['wall_s']:.2f} | | | {result(name)['peak_mib']:.0f} | |" in PAGE
+
+
+def test_every_record_says_how_it_was_made():
+    for name, record in RECORDS.items():
+        script = re.search(r"python (\S+)", record["command"])[1]
+        assert (ROOT / script).is_file() and {"date", "machine"} <= set(record), name
