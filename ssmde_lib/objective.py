@@ -40,6 +40,7 @@ class Losses:
     automask: bool = True
     self_discovered: bool = True
     photometric_scales: int = 4  # how many of the decoder's scales see the photometric loss
+    pyramid: bool = True  # compare each scale at its own resolution, where motions are small; False: all at full resolution
     # The single-image prior; published weights of SC-DepthV3: 0.1 each.
     ranking: float = 0.0
     normal: float = 0.0
@@ -88,7 +89,8 @@ class Objective:
         prediction = model(*seen, source_depths=bool(self.losses.geometry))
         K, size = batch["K"], images["tgt"].shape[-2:]
         full = upsample(prediction.disparities, size)
-        depths = [self.depth(d) for d in full[: self.losses.photometric_scales]]
+        compared = prediction.disparities if self.losses.pyramid else full
+        depths = [self.depth(d) for d in compared[: self.losses.photometric_scales]]
         base = self_supervised_loss(
             images, prediction.disparities[: len(depths)], depths, prediction.source_depths, K, prediction.T, self.weights
         )

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from reference import losses as literal
 from reference.step import literal_loss
 
+from ssmde_lib.camera import resize_intrinsics
 from ssmde_lib.losses import SelfSupervisedWeights, self_supervised_loss, upsample
 from ssmde_lib.motion import inverse, rigid
 
@@ -60,6 +61,23 @@ def test_terms_against_the_pixel_by_pixel_reference(switches):
     assert photometric > 0
     assert terms["photometric"].item() == pytest.approx(2 * photometric, rel=1e-9)
     assert terms["geometry"].item() == pytest.approx(0.3 * geometry, rel=1e-9)
+
+
+def test_a_coarse_scale_is_compared_with_the_frames_at_its_own_resolution():
+    """The mean over a fine and a coarse map is the mean of both alone, the coarse one with halved frames and intrinsics."""
+    (images, _, depths, source_depths, K, T), _ = problem(scales=1)
+    coarse = F.interpolate(depths[0], scale_factor=0.5, mode="nearest")
+
+    def half(x):
+        return F.avg_pool2d(x, 2)
+
+    halved = ({n: half(i) for n, i in images.items()}, [1 / coarse], [coarse], {n: half(d) for n, d in source_depths.items()}, resize_intrinsics(K, (16, 24), (8, 12)), T)
+    fine = self_supervised_loss(images, [1 / depths[0]], depths, source_depths, K, T).terms
+    small = self_supervised_loss(*halved).terms
+    both = self_supervised_loss(images, [1 / depths[0]], [depths[0], coarse], source_depths, K, T).terms
+    assert small["photometric"] != fine["photometric"]
+    for name in ("photometric", "geometry"):
+        assert both[name].item() == pytest.approx((fine[name].item() + small[name].item()) / 2, rel=1e-12)
 
 
 @pytest.mark.parametrize("both_ways", [False, True])

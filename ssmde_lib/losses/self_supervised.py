@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ssmde_lib.camera import NEAR
+from ssmde_lib.camera import NEAR, resize_intrinsics
 from ssmde_lib.losses.reductions import masked_mean
 from ssmde_lib.motion import inverse
 from ssmde_lib.photometric import photometric_error, smoothness, window_statistics
@@ -105,10 +105,35 @@ def smoothness_term(disparities: list[Float[Tensor, "b 1 _ _"]], image: Float[Te
     return sum(smoothness(d, i) / 2**s for s, (d, i) in enumerate(zip(disparities, images, strict=True))) / len(disparities)
 
 
+class Frames(NamedTuple):
+    """What the frames are at one resolution."""
+
+    images: dict[str, Float[Tensor, "b 3 h w"]]
+    statistics: dict[str, tuple[Tensor, Tensor]]  # window_statistics of the images that others are compared with
+    identity: dict[str, Float[Tensor, "b 1 h w"]] | None  # photometric error of each source as it is; None without auto-mask
+    source_depths: dict[str, Float[Tensor, "b 1 h w"] | None]
+    K: Float[Tensor, "b 3 3"]
+
+
+def frames_at(size: tuple[int, int], images: dict, source_depths: dict | None, K: Tensor, weights: SelfSupervisedWeights) -> Frames:
+    """The frames at a resolution no finer than their own."""
+    own = images["tgt"].shape[-2:]
+    source_depths = source_depths or dict.fromkeys(SOURCES)
+    if size != own:
+        K = resize_intrinsics(K, own, size)
+        images = {name: F.interpolate(image, size, mode="area") for name, image in images.items()}
+        source_depths = {name: None if d is None else F.interpolate(d, size, mode="area") for name, d in source_depths.items()}
+    statistics = {name: window_statistics(image) for name, image in images.items() if name == "tgt" or weights.both_ways}
+    identity = None
+    if weights.automask:
+        identity = {s: photometric_error(images[s], images["tgt"], weights.alpha, statistics["tgt"]) for s in SOURCES}
+    return Frames(images, statistics, identity, source_depths, K)
+
+
 def self_supervised_loss(
     images: dict[str, Float[Tensor, "b 3 h w"]],
     disparities: list[Float[Tensor, "b 1 _ _"]],
-    depths: list[Float[Tensor, "b 1 h w"]],
+    depths: list[Float[Tensor, "b 1 _ _"]],
     source_depths: dict[str, Float[Tensor, "b 1 h w"]] | None,
     K: Float[Tensor, "b 3 3"],
     T: dict[str, Float[Tensor, "b 4 4"]],
@@ -116,27 +141,25 @@ def self_supervised_loss(
 ) -> SelfSupervised:
     """The base loss: photometric, geometry and smoothness terms, averaged over the scales.
 
-    `images` holds tgt, prev, next in [0, 1]; `disparities` the network's outputs, finest first; `depths` the same as depth at
-    full resolution; `T` maps "prev" to T_prev_tgt and "next" to T_next_tgt. Without `source_depths` there is neither geometry
-    nor self-discovered weight.
+    `images` holds tgt, prev, next in [0, 1]; `disparities` the network's outputs, finest first; `depths` the same as depth, the
+    first at full resolution, each compared with the images at its own resolution; `T` maps "prev" to T_prev_tgt and "next" to
+    T_next_tgt. Without `source_depths` there is neither geometry nor self-discovered weight.
     """
-    statistics = {name: window_statistics(image) for name, image in images.items() if name == "tgt" or weights.both_ways}
-    identities = None
-    if weights.automask:
-        identities = {s: photometric_error(images[s], images["tgt"], weights.alpha, statistics["tgt"]) for s in SOURCES}
+    frames = {size: frames_at(size, images, source_depths, K, weights) for size in {tuple(depth.shape[-2:]) for depth in depths}}
 
     def see(tgt: str, depth: Tensor, src: str, depth_src: Tensor | None, T_src_tgt: Tensor) -> View:
-        return look(images[tgt], statistics[tgt], depth, images[src], depth_src, K, T_src_tgt, weights.alpha)
+        f = frames[tuple(depth.shape[-2:])]
+        return look(f.images[tgt], f.statistics[tgt], depth, f.images[src], depth_src, f.K, T_src_tgt, weights.alpha)
 
     # Each group of views competes for the minimum: the two sources at every scale, and each source's own view of the target.
-    sources = source_depths or dict.fromkeys(SOURCES)
-    groups = [([see("tgt", depth, s, sources[s], T[s]) for s in SOURCES], SOURCES) for depth in depths]
+    at = [frames[tuple(depth.shape[-2:])] for depth in depths]
+    groups = [([see("tgt", depth, s, f.source_depths[s], T[s]) for s in SOURCES], SOURCES, f) for depth, f in zip(depths, at, strict=True)]
     finest = groups[0][0]
     if weights.both_ways:
-        groups += [([see(s, sources[s], "tgt", depths[0], inverse(T[s]))], (s,)) for s in SOURCES]
+        groups += [([see(s, source_depths[s], "tgt", depths[0], inverse(T[s]))], (s,), at[0]) for s in SOURCES]
     photometric, geometry = [], []
-    for views, names in groups:
-        identity = torch.cat([identities[s] for s in names], 1).amin(1, keepdim=True) if identities else None
+    for views, names, f in groups:
+        identity = torch.cat([f.identity[s] for s in names], 1).amin(1, keepdim=True) if f.identity else None
         photometric.append(photometric_term(views, identity, weights.self_discovered))
         if source_depths:
             geometry.append(geometry_term(views))
