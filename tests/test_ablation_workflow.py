@@ -65,11 +65,11 @@ def kill_in_training(root: Path) -> None:
     environment = os.environ | {"PATH": path, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
     environment.pop("SSMDE_RUNS", None)
     process = subprocess.Popen([*WORDS, *CONFIG], cwd=root, env=environment, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 280
     while not list(root.glob("runs/ablation/street-*/teacher_seed0-*/state/step.json")) and time.monotonic() < deadline:
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGTERM)
-    process.wait(timeout=60)
+    process.wait(timeout=120)
 
 
 def test_a_grid_that_is_killed_goes_on_and_is_not_run_again(root):
