@@ -38,7 +38,7 @@ class Losses:
     geometry_warmup: float = 0.5  # share of the training over which its weight grows from 0: agreement before there is depth is a constant depth
     smoothness: float = 0.01
     automask: bool = True
-    self_discovered: bool = True
+    self_discovered: bool = True  # weigh the photometric error by 1 - D_diff, where geometry consistency is on
     photometric_scales: int = 4  # how many of the decoder's scales see the photometric loss
     pyramid: bool = True  # compare each scale at its own resolution, where motions are small; False: all at full resolution
     # The single-image prior; published weights of SC-DepthV3: 0.1 each.
@@ -65,6 +65,11 @@ class Losses:
     def uses_prior(self) -> bool:
         return bool(self.ranking or self.normal or self.edge_normal or self.ssi)
 
+    @property
+    def judges_motion(self) -> bool:
+        """Whether some term treats static and dynamic pixels differently: it needs the neighbours' depths."""
+        return self.uses_prior and (self.region != "all" or self.keep_dynamic)
+
 
 class Objective:
     """`objective(model, batch, progress, generator)` returns the named, weighted loss terms of a batch of triplets.
@@ -78,7 +83,8 @@ class Objective:
         online = losses.distillation and losses.teacher != "labels"
         self.teacher = copy.deepcopy(model.depth_net).requires_grad_(False).eval() if online else None
         self.weights = SelfSupervisedWeights(
-            losses.photometric, losses.geometry, losses.smoothness, automask=losses.automask, self_discovered=losses.self_discovered
+            losses.photometric, losses.geometry, losses.smoothness, automask=losses.automask,
+            self_discovered=losses.self_discovered and bool(losses.geometry),
         )
 
     def __call__(self, model: nn.Module, batch: dict, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
@@ -86,7 +92,7 @@ class Objective:
         batch = augment(batch | images, generator)
         images = {name: batch[name] for name in images}
         seen = (batch["tgt_aug"], batch["prev_aug"], batch["next_aug"])
-        prediction = model(*seen, source_depths=bool(self.losses.geometry))
+        prediction = model(*seen, source_depths=bool(self.losses.geometry) or self.losses.judges_motion)
         K, size = batch["K"], images["tgt"].shape[-2:]
         full = upsample(prediction.disparities, size)
         compared = prediction.disparities if self.losses.pyramid else full

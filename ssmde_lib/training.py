@@ -36,7 +36,7 @@ class Schedule:
 
     steps: int = 1000  # optimiser steps
     batch_size: int = 6  # triplets a step, over all processes
-    learning_rate: float = 8e-4  # Adam's, at its peak
+    learning_rate: float = 1.5e-3  # Adam's, at its peak
     decay: str = "cosine"  # "constant", "step" (a tenth after three quarters, as Monodepth2), or "cosine"
     warmup: float = 0.2  # share of the training over which the depth network's rate rises; the motion must be right first
     accumulate: int = 1  # micro-batches a step
