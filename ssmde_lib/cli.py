@@ -221,7 +221,7 @@ def group_options(groups: dict[str, type], given: tuple[tuple[str, str], ...]) -
     for key, text in given:
         group, _, name = key.partition(".")
         if group not in groups:
-            raise UserError(f"unknown parameter {key!r}: begin with {', '.join(f'{group}.' for group in groups)}.")
+            raise UserError(f"unknown parameter {key!r}: begin with {' or '.join(f'{group}.' for group in groups)} (such as schedule.steps).")
         default = getattr(groups[group], name, text)  # an unknown name is told by from_options
         options[group][name] = Parameter(key, type(default).__name__, default, "").parse(text)
     return [from_options(cls, options[group]) for group, cls in groups.items()]

@@ -347,3 +347,24 @@ def test_help_does_not_load_torch():
 
     script = "import sys; from ssmde_lib.cli import main; main(['--version'], standalone_mode=False); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, check=False).returncode == 0
+
+
+# ---- train --------------------------------------------------------------------------------------------------------------
+
+
+def test_train_reads_groups_of_options(monkeypatch, tmp_path):
+    """What the command hands to the stage; the training itself is the stages' test."""
+    from ssmde_lib import stages
+
+    calls = []
+    monkeypatch.setattr(stages, "train_on", lambda *args, **options: calls.append((args, options)) or [{"step": 7}])
+    given = ["-p", "schedule.steps", 7, "-p", "losses.ranking", 0.1, "-p", "architecture.width", 8, "-p", "schedule.channels_last", "false"]
+    code, output = ssmde("train", "--data", tmp_path, "-o", tmp_path / "out", "--processes", 2, "--seed", 3, *given)
+    assert code == 0 and '{"step": 7}' in output
+    ((processes, out, data, architecture, losses, schedule), options) = calls[0]
+    assert (processes, out, data, options["seed"]) == (2, tmp_path / "out", tmp_path, 3)
+    assert (architecture.width, losses.ranking, schedule.steps, schedule.channels_last) == (8, 0.1, 7, False)
+    paths = ["--data", tmp_path, "-o", tmp_path / "out"]
+    assert "unknown parameter 'steps': begin with architecture. or losses. or schedule. (such as schedule.steps)." in fails("train", *paths, "-p", "steps", 7)
+    assert "did you mean 'steps'?" in fails("train", *paths, "-p", "schedule.stepps", 7)
+    assert "parameter schedule.steps must be int, not 'many'" in fails("train", *paths, "-p", "schedule.steps", "many")

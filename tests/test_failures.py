@@ -15,7 +15,7 @@ import tiny_tutorial
 from tiny_tutorial import FIRST, SECOND, command, manifest, run, snakemake, write_tutorial
 
 from ssmde_lib.errors import UserError
-from ssmde_lib.notebook import begin, read_manifest
+from ssmde_lib.notebook import begin, read_manifest, run_notebook
 
 
 def sentence(done: subprocess.CompletedProcess) -> str:
@@ -182,6 +182,46 @@ class TestAccidents:
         assert manifest(root, "01_second")["metrics"] == {"total": 12}
         assert "Nothing to be done" in snakemake(root).stderr
 
+    def test_a_full_disk_at_a_stages_output(self, tmp_path):
+        """A size limit on files stands in for the disk: it makes writes fail likewise, without being root."""
+        body = [
+            "import resource\nif (stage.root / 'full').exists():\n    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))",
+            "(stage.folder / 'numbers.json').write_text(5000 * '1')",
+        ]
+        root = write_tutorial(tmp_path / "tiny", body)
+        (root / "full").touch()
+        message = sentence(run(root, "00_first"))
+        assert "File too large" in message and "free some space and execute it again" in message
+        (root / "full").unlink()
+        assert run(root, "00_first").returncode == 0
+        assert manifest(root, "00_first", "laptop")["outputs"]["numbers.json"]["bytes"] == 5000
+
+    def test_a_full_disk_at_the_executed_notebook(self, tmp_path, monkeypatch):
+        """A stand-in for Papermill, which writes the notebook after each cell."""
+        import papermill
+
+        def full(*_, **__):
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(papermill, "execute_notebook", full)
+        monkeypatch.chdir(write_tutorial(tmp_path / "tiny"))
+        with pytest.raises(UserError, match=r"00_first\.ipynb could not be written \(No space left on device\): free some"):
+            run_notebook("00_first", {})
+
+    def test_a_kernel_that_does_not_come_up_is_started_anew(self, tmp_path):
+        """The kernel's command fails at first, as it does when another kernel has drawn its port."""
+        root = write_tutorial(tmp_path / "tiny")
+        start = f"import os, sys\nif os.path.exists({str(root / 'race')!r}):\n    os.remove({str(root / 'race')!r})\n    sys.exit(1)\n"
+        start += "from ipykernel.kernelapp import launch_new_instance\nlaunch_new_instance()"
+        spec = tmp_path / "jupyter" / "kernels" / "python3"
+        spec.mkdir(parents=True)
+        argv = [sys.executable, "-c", start, "-f", "{connection_file}"]
+        (spec / "kernel.json").write_text(json.dumps({"argv": argv, "display_name": "Python 3", "language": "python"}))
+        (root / "race").touch()
+        done = run(root, "00_first", JUPYTER_PATH=str(tmp_path / "jupyter"))
+        assert done.returncode == 0, done.stderr
+        assert not (root / "race").exists() and manifest(root, "00_first", "laptop")
+
     def test_sigterm_lets_the_kernel_save(self, tmp_path):
         body = [
             "import signal, time\nstopped = []\nsignal.signal(signal.SIGTERM, lambda *_: stopped.append(1))",
@@ -236,3 +276,17 @@ def test_from_the_root_from_notebooks_and_in_a_shell_the_results_are_the_same(tu
     finally:
         os.chdir(here)
     assert manifest(tutorial, "01_second", "laptop")["metrics"] == first
+
+
+def test_threads_wait_patiently_unless_the_user_chose(tmp_path):
+    """What OpenMP itself says as torch loads it, after the first line of a notebook and after the command line's start."""
+    words = {
+        "notebook": "from ssmde_lib.notebook import begin\ntry:\n    begin('none', {})\nexcept Exception:\n    pass\n",
+        "shell": "from ssmde_lib.cli import main\nmain.callback()\n",
+    }
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_"))}
+    for entry, start in words.items():
+        for chosen, expected in ((None, "PASSIVE"), ("active", "ACTIVE")):
+            environment = clean | {"OMP_DISPLAY_ENV": "TRUE"} | ({"OMP_WAIT_POLICY": chosen} if chosen else {})
+            done = subprocess.run([sys.executable, "-c", start + "import torch"], env=environment, cwd=tmp_path, capture_output=True, text=True, check=True)
+            assert f"OMP_WAIT_POLICY = '{expected}'" in done.stderr, (entry, done.stderr[-500:])
