@@ -29,7 +29,7 @@ def leres_loss(log_depth: DepthMap, depth: DepthMap, images: Float[Tensor, "b 3 
         "gradient": multi_scale_gradient(residual, known),
         "normal": pairwise_normals(residual + truth, truth, known, images, K),
     }
-    return losses | {"loss": losses["level"] + 0.5 * losses["gradient"] + losses["normal"]}
+    return losses | {"loss": losses["level"] + losses["gradient"] + losses["normal"]}
 
 
 def align(log_depth: DepthMap, truth: DepthMap, known: Mask) -> DepthMap:

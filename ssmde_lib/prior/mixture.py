@@ -30,7 +30,7 @@ class View:
 def sample_view(seed: int, height: int, width: int) -> View:
     """A random view, deterministic by seed. Pixels need not be square: the virtual aspect is random, as if squashed to the size."""
     rng = np.random.default_rng([2021, seed])
-    family = rng.choice([terrain, corridor, interior, clutter], p=[0.28, 0.36, 0.34, 0.02])
+    family = rng.choice([terrain, corridor, interior, clutter], p=[0.2, 0.4, 0.38, 0.02])
     field_of_view = np.deg2rad(rng.uniform(50, 100))
     aspect = rng.choice([rng.uniform(1.2, 2.2), rng.uniform(2.2, 3.6)], p=[0.35, 0.65])
     fx = width / 2 / np.tan(field_of_view / 2)
@@ -102,7 +102,7 @@ def solid(rng: Rng, paint: Paint, half: tuple, pose: np.ndarray, shapes: tuple =
 
 def on_wheels(rng: Rng, paint: Paint) -> list[Primitive]:
     """One to three bodies over two to six wheels, balls or blocks."""
-    length, wide, clearance = log_uniform(rng, 0.3, 4.5), log_uniform(rng, 0.25, 1.4), log_uniform(rng, 0.08, 0.6)
+    length, wide, clearance = log_uniform(rng, 0.4, 9), log_uniform(rng, 0.3, 2.6), log_uniform(rng, 0.1, 0.8)
     tall = log_uniform(rng, 0.25, 1.3) * np.sqrt(wide)
     parts, top, half_length, half_wide = [], -clearance * rng.uniform(0.5, 1), length / 2, wide / 2
     for _ in range(rng.integers(1, 4)):
@@ -122,7 +122,7 @@ def on_wheels(rng: Rng, paint: Paint) -> list[Primitive]:
 
 def upright(rng: Rng, paint: Paint) -> list[Primitive]:
     """A column of two to five primitives, on one to four legs or none."""
-    height, wide = log_uniform(rng, 0.4, 2.6), log_uniform(rng, 0.12, 0.45)
+    height, wide = log_uniform(rng, 0.5, 2.6), log_uniform(rng, 0.15, 0.7)
     legs = height * rng.choice([0.0, rng.uniform(0.2, 0.55)])
     parts, top = [], -legs
     shares = rng.dirichlet(np.full(rng.integers(1, 5), 3.0)) * (height - legs)
@@ -201,7 +201,7 @@ def pile(rng: Rng, paint: Paint) -> list[Primitive]:
 
 
 THINGS = (on_wheels, upright, slabs, pole, tuft, pile)
-OUTDOOR, INDOOR = (0.3, 0.24, 0.06, 0.14, 0.14, 0.12), (0.1, 0.3, 0.3, 0.08, 0.08, 0.14)
+OUTDOOR, INDOOR = (0.4, 0.22, 0.04, 0.12, 0.12, 0.1), (0.06, 0.42, 0.28, 0.06, 0.06, 0.12)
 
 
 def moved(parts: list[Primitive], T: np.ndarray) -> list[Primitive]:
@@ -336,8 +336,8 @@ def corridor(rng: Rng, paint: Paint, field_of_view: float) -> tuple[Scene, np.nd
     if rng.random() < 0.3:
         stage.slab((60, storey, 2), place(y=-storey, z=log_uniform(rng, 15, 90), yaw=rng.normal(0, 0.2)))
     backdrop(stage)
-    stage.scatter(rng.integers(3, 16), 3.0, 60.0, min(field_of_view / 2, 0.5), OUTDOOR)
-    for _ in range(rng.integers(0, 14)):  # things along the sides
+    stage.scatter(rng.integers(3, 18), 2.5, 45.0, field_of_view / 2, OUTDOOR)
+    for _ in range(rng.integers(0, 20)):  # things along the sides
         x = rng.choice([-1, 1]) * half_width * rng.uniform(0.55, 1)
         stage.stand(rng.choice(THINGS, p=OUTDOOR)(rng, paint), x, log_uniform(rng, 3, 60), rng.choice([0, np.pi]) + rng.normal(0, 0.1))
     return Scene(stage.primitives, shadows=stage.shadows, **daylight(rng)), camera
@@ -365,7 +365,7 @@ def interior(rng: Rng, paint: Paint, field_of_view: float) -> tuple[Scene, np.nd
     x, z = rng.uniform(-0.9, 0.9, 2) * (half_x - 0.4, half_z - 0.4)
     inwards = np.arctan2(-x, -z)  # look across the room more often than at the nearest wall
     camera = handheld(rng, rng.uniform(0.8, 1.8), 0.1, 0.03, x, z, inwards + rng.normal(0, 0.6))
-    stage = Stage(rng, paint, camera, clearance=0.6)
+    stage = Stage(rng, paint, camera, clearance=0.4)
     wall = paint(log_uniform(rng, 0.3, 3))
     for side in (-1, 1):
         for half, pose, along in (((0.1, high / 2, half_z), place(side * (half_x + 0.1), -high / 2), half_z),
@@ -388,7 +388,7 @@ def interior(rng: Rng, paint: Paint, field_of_view: float) -> tuple[Scene, np.nd
         else:
             at, yaw = (rng.uniform(-1, 1) * (half_x - 0.4), rng.choice([-1, 1]) * (half_z - 0.4)), 0.0
         stage.stand(rng.choice(THINGS, p=INDOOR)(rng, paint), *at, yaw + rng.choice([0, np.pi]))
-    stage.scatter(rng.integers(1, 9), 1.2, 7.0, field_of_view / 2, INDOOR, (half_x, half_z))
+    stage.scatter(rng.integers(2, 14), 0.8, 6.0, field_of_view / 2, INDOOR, (half_x, half_z))
     lamps = [Light((rng.uniform(-1, 1) * half_x, -high * rng.uniform(0.6, 0.98), rng.uniform(-1, 1) * half_z),
                    tuple(rng.uniform(0.1, 0.8) * rng.uniform(0.75, 1, 3)), True, log_uniform(rng, 1, 6)) for _ in range(rng.integers(0, 4))]  # fmt: skip
     above = rng.uniform(0.5, 1.1)
