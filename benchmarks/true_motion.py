@@ -1,0 +1,72 @@
+"""What would depth learn if motion were known? Trains the depth network on an embedded world with its true poses, as JSON lines.
+
+    OMP_NUM_THREADS=1 python benchmarks/true_motion.py runs/laptop/01_data [--noise 0.2]
+
+The gap to the base network (notebook 04) is what the pose network costs. `--noise` adds random rotations of about so many degrees.
+"""
+
+import json
+from pathlib import Path
+
+import click
+import torch
+from torch import Tensor
+from torch.utils.data import default_collate
+
+from ssmde_lib.datasets.clip import Triplets, find_clips
+from ssmde_lib.evaluation import evaluate_clips, get_protocol
+from ssmde_lib.inference import Predictor
+from ssmde_lib.losses import SelfSupervisedWeights, self_supervised_loss
+from ssmde_lib.motion import rigid
+from ssmde_lib.stages import Architecture
+from ssmde_lib.training import Schedule, StepSampler, seeded
+
+METRES = 20.0  # a unit of depth: the network's range is centred on a few tenths
+WEIGHTS = SelfSupervisedWeights(smoothness=0.01)
+
+
+def true_motion(triplets: Triplets, index: int) -> Tensor:
+    """T_prev_tgt and T_next_tgt of a triplet, "2 4 4", in network units."""
+    clip, i = triplets.index[index]
+    poses = torch.from_numpy(triplets.clips[clip].poses).float()
+    T = torch.linalg.inv(poses[[i - triplets.step, i + triplets.step]]) @ poses[i]
+    T[:, :3, 3] /= METRES
+    return T
+
+
+def random_rotations(count: int, degrees: float, generator: torch.Generator) -> Tensor:
+    """Rotations by `degrees` on average, "2 count 4 4"."""
+    axis_angle = torch.deg2rad(torch.tensor(degrees / 1.6)) * torch.randn(2 * count, 3, generator=generator)
+    return rigid(torch.cat([axis_angle, torch.zeros_like(axis_angle)], 1)).unflatten(0, (2, count))
+
+
+@click.command()
+@click.argument("data", type=click.Path(exists=True, path_type=Path))
+@click.option("--steps", default=600, show_default=True)
+@click.option("--learning-rate", default=8e-4, show_default=True)
+@click.option("--noise", default=0.0, show_default=True, help="degrees of random rotation added to every motion")
+@click.option("--seed", default=0, show_default=True)
+def main(data: Path, steps: int, learning_rate: float, noise: float, seed: int) -> None:
+    schedule = Schedule(steps=steps, learning_rate=learning_rate)
+    triplets, held_out = Triplets(find_clips(data, "train")), find_clips(data, "val")
+    net = Architecture().build(seed).depth_net.to(memory_format=torch.channels_last)
+    optimizer = torch.optim.Adam(net.parameters(), lr=learning_rate)
+    for step, indices in enumerate(StepSampler(len(triplets), schedule, seed)):
+        batch = default_collate([triplets[i] for i in indices])
+        images = {name: batch[name].float() / 255 for name in ("tgt", "prev", "next")}
+        turns = random_rotations(len(indices), noise, seeded(seed, step, torch.device("cpu")))
+        T = dict(zip(("prev", "next"), turns @ torch.stack([true_motion(triplets, i) for i in indices], 1), strict=True))
+        disparities = net(images["tgt"])
+        terms = self_supervised_loss(images, disparities, [net.depth(d) for d in disparities], None, batch["K"], T, WEIGHTS).terms
+        optimizer.param_groups[0]["lr"] = schedule.rate(step)
+        optimizer.zero_grad()
+        sum(terms.values()).backward()
+        optimizer.step()
+        if (step + 1) % (steps // 3) == 0:
+            summary = evaluate_clips(Predictor(net.eval()), held_out, get_protocol("embedded")).summary()
+            net.train()
+            print(json.dumps({"step": step + 1, "photometric": terms["photometric"].item()} | {r: s["abs_rel"] for r, s in summary.items()}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
