@@ -21,11 +21,11 @@ def goal_rows() -> list[list[str]]:
 
 
 # The rows of the goals' table in order: the record's value in the row's unit, its digits, whether it meets the goal, its record.
-STEPS = [("step_base", True), ("step_full", True), ("step_full_source_gradient", False)]
+STEPS = [("step_base", True), ("step_full", True), ("step_full_source_gradient_one", True), ("step_full_source_gradient", False)]
 EXPECTED = [
     row
-    for name, met in STEPS
-    for row in ((result(name)["step"]["wall_s"], 2, met, name), (result(name)["peak_mib"] / 1024, 2, met, name))
+    for name, fits in STEPS
+    for row in ((result(name)["step"]["wall_s"], 2, True, name), (result(name)["peak_mib"] / 1024, 2, fits, name))
 ] + [
     (result("inference_width24")["wall_ms"]["predictor"], 1, True, "inference_width24"),
     (result("inference_width64")["wall_ms"]["predictor"], 1, True, "inference_width64"),
