@@ -94,8 +94,7 @@ class Objective:
         seen = (batch["tgt_aug"], batch["prev_aug"], batch["next_aug"])
         prediction = model(*seen, source_depths=bool(self.losses.geometry) or self.losses.judges_motion)
         K, size = batch["K"], images["tgt"].shape[-2:]
-        full = upsample(prediction.disparities, size)
-        compared = prediction.disparities if self.losses.pyramid else full
+        compared = prediction.disparities if self.losses.pyramid else upsample(prediction.disparities, size)
         depths = [self.depth(d) for d in compared[: self.losses.photometric_scales]]
         base = self_supervised_loss(
             images, prediction.disparities[: len(depths)], depths, prediction.source_depths, K, prediction.T, self.weights
@@ -110,7 +109,7 @@ class Objective:
             term = distillation_loss(depths[0], teacher_depth, mask, self.losses.distillation_kind)
             terms["distillation"] = self.losses.distillation * term
         if self.losses.successive:
-            terms["successive"] = self.losses.successive * successive_loss(full)
+            terms["successive"] = self.losses.successive * successive_loss(upsample(prediction.disparities, size))
         if self.losses.multi_resolution:
             terms |= self.multi_resolution_terms(model, seen, depths[0], images, K, prediction)
         return terms
