@@ -54,8 +54,9 @@ def normals(depth: Float[Tensor, "b 1 h w"], K: Float[Tensor, "b 3 3"]) -> Float
     b = half_relative_difference(depth[..., 2:, 1:-1], depth[..., :-2, 1:-1])
     x, y = pixel_grid(height, width, device=depth.device, dtype=depth.dtype)[:, 1:-1, 1:-1]
     fx, fy, cx, cy = (K[:, i, j, None, None, None] for i, j in ((0, 0), (1, 1), (0, 2), (1, 2)))
-    normal = F.normalize(torch.cat([fx * a, fy * b, -(1 + (x - cx) * a + (y - cy) * b)], 1), dim=1)
-    return F.pad(normal, (1, 1, 1, 1), mode="replicate")
+    parts = fx * a, fy * b, -(1 + (x - cx) * a + (y - cy) * b)
+    length = sum(part.square() for part in parts).clamp(min=1e-24).sqrt()  # F.normalize reduces over three channels ten times slower
+    return F.pad(torch.cat([part / length for part in parts], 1), (1, 1, 1, 1), mode="replicate")
 
 
 def half_relative_difference(after: Float[Tensor, "*s"], before: Float[Tensor, "*s"]) -> Float[Tensor, "*s"]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from ssmde_lib.errors import UserError
-from ssmde_lib.threads import wait_patiently
+from ssmde_lib.threads import share_the_machine
 
 # Commands import what they need themselves: `ssmde --help` must not wait for torch.
 
@@ -30,7 +30,7 @@ class Commands(click.Group):
 @click.version_option(package_name="ssmde")
 def main() -> None:
     """Depth from single pictures, learned without ground truth (SS-MDE)."""
-    wait_patiently()
+    share_the_machine()
 
 
 device_option = click.option("--device", help="cpu, cuda or mps (default: the fastest present).")

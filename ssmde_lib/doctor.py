@@ -10,6 +10,7 @@ import torch
 
 from ssmde_lib.errors import UserError
 from ssmde_lib.networks.checkpoint import read_record
+from ssmde_lib.threads import cores
 
 PACKAGES = {
     "needed": ("torch", "numpy", "opencv-python", "matplotlib", "jupyterlab", "papermill", "snakemake", "accelerate", "safetensors"),
@@ -23,7 +24,7 @@ def examine(root: Path) -> dict:
         "python": platform.python_version(),
         "packages": {kind: {name: version(name) for name in names} for kind, names in PACKAGES.items()},
         "processor": {
-            "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+            "cores": cores(),
             "torch threads": torch.get_num_threads(),
             "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "not set"),
             "bf16": processor_has_bf16(),
@@ -100,8 +101,6 @@ def report(facts: dict) -> str:
 def advice(facts: dict) -> list[str]:
     missing = [name for name, number in facts["packages"]["needed"].items() if number is None]
     sentences = [f"install {', '.join(missing)} (make tutorial does)."] if missing else []
-    if facts["processor"]["torch threads"] > 1 and facts["processor"]["OMP_NUM_THREADS"] == "not set":
-        sentences.append("set OMP_NUM_THREADS=1 when more than one job runs: threads that fight for cores are many times slower.")
     if "student.safetensors" not in facts["weights"]:
         sentences.append("weights/student.safetensors is missing: run the notebooks up to 08_student, or give --checkpoint.")
     return sentences

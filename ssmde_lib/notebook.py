@@ -26,7 +26,7 @@ from pathlib import Path
 import click
 
 from ssmde_lib.errors import UserError, disk_is_full
-from ssmde_lib.threads import wait_patiently
+from ssmde_lib.threads import share_the_machine
 
 KINDS = {"int": int, "float": float, "str": str, "bool": bool}
 
@@ -318,9 +318,9 @@ def begin(name: str, namespace: dict) -> Stage:
 
     `namespace` is the notebook's `globals()`. A finished earlier result is removed; what an unfinished attempt with the same
     parameters and upstream stages left stays, so that training can resume. Raises UserError before anything is touched.
-    Threads are told to wait patiently: notebooks import torch after this.
+    Threads are told to share the machine: notebooks import torch after this.
     """
-    wait_patiently()
+    share_the_machine()
     root = find_root()
     stages = pipeline(root) | appendix(root)
     if name not in stages:

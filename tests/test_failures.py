@@ -16,6 +16,7 @@ from tiny_tutorial import FIRST, SECOND, command, manifest, run, snakemake, writ
 
 from ssmde_lib.errors import UserError
 from ssmde_lib.notebook import begin, read_manifest, run_notebook
+from ssmde_lib.threads import cores
 
 
 def sentence(done: subprocess.CompletedProcess) -> str:
@@ -278,7 +279,7 @@ def test_from_the_root_from_notebooks_and_in_a_shell_the_results_are_the_same(tu
     assert manifest(tutorial, "01_second", "laptop")["metrics"] == first
 
 
-def test_threads_wait_patiently_unless_the_user_chose(tmp_path):
+def test_threads_share_the_machine_unless_the_user_chose(tmp_path):
     """What OpenMP itself says as torch loads it, after the first line of a notebook and after the command line's start."""
     words = {
         "notebook": "from ssmde_lib.notebook import begin\ntry:\n    begin('none', {})\nexcept Exception:\n    pass\n",
@@ -286,7 +287,8 @@ def test_threads_wait_patiently_unless_the_user_chose(tmp_path):
     }
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_"))}
     for entry, start in words.items():
-        for chosen, expected in ((None, "PASSIVE"), ("active", "ACTIVE")):
-            environment = clean | {"OMP_DISPLAY_ENV": "TRUE"} | ({"OMP_WAIT_POLICY": chosen} if chosen else {})
+        for chosen, waiting, threads in (({}, "PASSIVE", max(1, cores() // 2)), ({"OMP_WAIT_POLICY": "active", "OMP_NUM_THREADS": "7"}, "ACTIVE", 7)):
+            environment = clean | {"OMP_DISPLAY_ENV": "TRUE"} | chosen
             done = subprocess.run([sys.executable, "-c", start + "import torch"], env=environment, cwd=tmp_path, capture_output=True, text=True, check=True)
-            assert f"OMP_WAIT_POLICY = '{expected}'" in done.stderr, (entry, done.stderr[-500:])
+            assert f"OMP_WAIT_POLICY = '{waiting}'" in done.stderr, (entry, done.stderr[-500:])
+            assert f"OMP_NUM_THREADS = '{threads}'" in done.stderr, (entry, done.stderr[-500:])

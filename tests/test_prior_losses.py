@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from ssmde_lib.prior.losses import SKY, image_level_regression, leres_loss, multi_scale_gradient, surface_normals
+from ssmde_lib.prior.losses import SKY, image_level_regression, leres_loss, multi_scale_gradient, standing_out
 
 
 @pytest.fixture
@@ -45,15 +45,15 @@ def test_each_loss_sees_its_fault(scene):
 
 def test_level_and_gradient_equal_literal_loops():
     generator = torch.Generator().manual_seed(3)
-    residual, truth = torch.randn(1, 1, 8, 8, generator=generator), torch.rand(1, 1, 8, 8, generator=generator)
+    residual, truth, weight = (draw(1, 1, 8, 8, generator=generator) for draw in (torch.randn, torch.rand, torch.rand))
     known = torch.rand(1, 1, 8, 8, generator=generator) < 0.8
-    r, t, k = residual[0, 0].tolist(), truth[0, 0].tolist(), known[0, 0].tolist()
+    r, t, k, w = (x[0, 0].tolist() for x in (residual, truth, known, weight))
     pixels = [(y, x) for y in range(8) for x in range(8)]
     unit = sum(math.exp(-t[y][x]) for y, x in pixels if k[y][x]) / sum(k[y][x] for y, x in pixels)
     level = sum(
-        k[y][x] * abs(math.exp(-t[y][x]) - math.exp(-t[y][x] - max(r[y][x], -3))) / unit / 2 + abs(r[y][x]) for y, x in pixels
-    ) / 64
-    assert float(image_level_regression(residual, truth, known)) == pytest.approx(level, rel=1e-5)
+        w[y][x] * (k[y][x] * abs(math.exp(-t[y][x]) - math.exp(-t[y][x] - max(r[y][x], -3))) / unit / 2 + abs(r[y][x])) for y, x in pixels
+    ) / sum(map(sum, w))
+    assert float(image_level_regression(residual, truth, known, weight)) == pytest.approx(level, rel=1e-5)
 
     gradient = 0.0
     for step in (1, 2, 4, 8):
@@ -65,16 +65,14 @@ def test_level_and_gradient_equal_literal_loops():
     assert float(multi_scale_gradient(residual, known, scales=3)) == pytest.approx(gradient / 3, rel=1e-5)
 
 
-def test_normals_of_a_plane():
-    """The plane n·p = -d seen through a camera with unequal focal lengths has the normal n everywhere."""
-    K = torch.tensor([[[40.0, 0, 15], [0, 25, 9], [0, 0, 1]]])
-    n = torch.nn.functional.normalize(torch.tensor([0.2, -0.7, -0.6]), dim=0)
-    y, x = torch.meshgrid(torch.arange(20.0), torch.arange(32.0), indexing="ij")
-    rays = torch.stack([(x - 15) / 40, (y - 9) / 25, torch.ones_like(x)])
-    depth = (-3 / (n.view(3, 1, 1) * rays).sum(0))[None, None]
-    assert (depth > 0).all()
-    cosine = (surface_normals(depth.log(), K)[0] * n.view(3, 1, 1)).sum(0)
-    torch.testing.assert_close(cosine.abs(), torch.ones_like(cosine), rtol=0, atol=1e-4)
+def test_standing_out_is_what_is_nearer_than_both_its_sides():
+    truth = torch.full((1, 1, 6, 200), 3.0)
+    truth[:, :, 0, 50:70] = truth[:, :, 1, 50:120] = truth[:, :, 2, :70] = 2.0  # a thing, a wall too wide, a wall on one side
+    truth[:, :, 3, 50:70] = 2.9  # hardly nearer
+    truth[:, :, 4, 50:70] = 4.0  # a hole
+    expected = torch.zeros_like(truth)
+    expected[:, :, 0, 50:70] = 1
+    assert torch.equal(standing_out(truth), expected)
 
 
 def test_gradients_are_finite_at_the_extremes(scene):

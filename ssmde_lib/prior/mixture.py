@@ -64,7 +64,7 @@ def random_colour(rng: Rng) -> np.ndarray:
 def random_paint(rng: Rng) -> Paint:
     """A scene's own palette and taste: some are plain all over, some busy."""
     palette = [random_colour(rng) for _ in range(rng.integers(3, 10))]
-    busy, rough = rng.random() ** 2, rng.uniform(0, 0.5)
+    busy, rough = rng.random() ** 4, rng.uniform(0, 0.5)
 
     def colour() -> tuple:
         base = palette[rng.integers(len(palette))] if rng.random() < 0.8 else random_colour(rng)
@@ -102,8 +102,8 @@ def solid(rng: Rng, paint: Paint, half: tuple, pose: np.ndarray, shapes: tuple =
 
 def on_wheels(rng: Rng, paint: Paint) -> list[Primitive]:
     """One to three bodies over two to six wheels, balls or blocks."""
-    length, wide, clearance = log_uniform(rng, 0.4, 9), log_uniform(rng, 0.3, 2.6), log_uniform(rng, 0.1, 0.8)
-    tall = log_uniform(rng, 0.25, 1.3) * np.sqrt(wide)
+    length, wide, clearance = log_uniform(rng, 1.2, 9), log_uniform(rng, 0.7, 2.6), log_uniform(rng, 0.1, 0.6)
+    tall = log_uniform(rng, 0.4, 1.3) * np.sqrt(wide)
     parts, top, half_length, half_wide = [], -clearance * rng.uniform(0.5, 1), length / 2, wide / 2
     for _ in range(rng.integers(1, 4)):
         pose = place(y=top - tall / 2, z=rng.uniform(-0.2, 0.2) * length)
@@ -122,7 +122,7 @@ def on_wheels(rng: Rng, paint: Paint) -> list[Primitive]:
 
 def upright(rng: Rng, paint: Paint) -> list[Primitive]:
     """A column of two to five primitives, on one to four legs or none."""
-    height, wide = log_uniform(rng, 0.5, 2.6), log_uniform(rng, 0.15, 0.7)
+    height, wide = log_uniform(rng, 0.9, 2.6), log_uniform(rng, 0.2, 0.8)
     legs = height * rng.choice([0.0, rng.uniform(0.2, 0.55)])
     parts, top = [], -legs
     shares = rng.dirichlet(np.full(rng.integers(1, 5), 3.0)) * (height - legs)
@@ -276,7 +276,7 @@ def ground(stage: Stage, extent: float = 400.0) -> None:
     """A plane with stripes, patches, kerbs and hills."""
     rng = stage.rng
     stage.slab((extent, 1, extent), place(y=1), log_uniform(rng, 0.3, 10))
-    for _ in range(rng.integers(0, 4)):  # roads and paths, mostly along the view
+    for _ in range(rng.integers(0, 3)):  # roads and paths, mostly along the view
         yaw, wide = rng.choice([rng.normal(0, 0.15), rng.uniform(-1.6, 1.6)]) + stage.heading, log_uniform(rng, 0.5, 12)
         T = place(*(stage.camera[0], 0, stage.camera[1]), yaw) @ place(rng.normal(0, 4))
         stage.slab((wide / 2, 0.02, extent), T, log_uniform(rng, 0.3, 4))
@@ -287,7 +287,7 @@ def ground(stage: Stage, extent: float = 400.0) -> None:
             kerb = log_uniform(rng, 0.05, 0.4)
             for side in (-1, 1):
                 stage.slab((log_uniform(rng, 0.05, 3), kerb, 150), T @ place(side * (wide / 2 + 1)), 1.0)
-    for _ in range(rng.integers(0, 6)):  # patches
+    for _ in range(rng.integers(0, 3)):  # patches
         angle, distance = stage.heading + rng.uniform(-0.8, 0.8), log_uniform(rng, 2, 40)
         x, z = stage.camera + distance * np.array([np.sin(angle), np.cos(angle)])
         stage.slab((log_uniform(rng, 0.2, 5), 0.015, log_uniform(rng, 0.2, 5)), place(x, 0, z, rng.uniform(-3, 3)), 1.0)
@@ -316,7 +316,7 @@ def terrain(rng: Rng, paint: Paint, field_of_view: float) -> tuple[Scene, np.nda
     stage = Stage(rng, paint, camera, clearance=2.0)
     ground(stage)
     backdrop(stage)
-    stage.scatter(rng.integers(5, 30), 3.0, 60.0, field_of_view / 2, OUTDOOR)
+    stage.scatter(rng.integers(5, 30), 4.0, 40.0, field_of_view / 2, OUTDOOR)
     return Scene(stage.primitives, shadows=stage.shadows, **daylight(rng)), camera
 
 
@@ -336,7 +336,7 @@ def corridor(rng: Rng, paint: Paint, field_of_view: float) -> tuple[Scene, np.nd
     if rng.random() < 0.3:
         stage.slab((60, storey, 2), place(y=-storey, z=log_uniform(rng, 15, 90), yaw=rng.normal(0, 0.2)))
     backdrop(stage)
-    stage.scatter(rng.integers(3, 18), 2.5, 45.0, field_of_view / 2, OUTDOOR)
+    stage.scatter(rng.integers(3, 18), 3.5, 35.0, field_of_view / 2, OUTDOOR)
     for _ in range(rng.integers(0, 20)):  # things along the sides
         x = rng.choice([-1, 1]) * half_width * rng.uniform(0.55, 1)
         stage.stand(rng.choice(THINGS, p=OUTDOOR)(rng, paint), x, log_uniform(rng, 3, 60), rng.choice([0, np.pi]) + rng.normal(0, 0.1))
