@@ -1,5 +1,6 @@
-"""The multi-view mask filter: keep the teacher's depth where the neighbours confirm it, or the prior's order does."""
+"""The multi-view mask filter: keep the teacher's depth where the neighbours confirm it, or the prior's order does, or both witnesses."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -13,6 +14,7 @@ from ssmde_lib.warp import reproject, sample
 CONFIDENT = 1.15  # ratio of relative depths from which their order is trusted
 REFERENCES = 256  # kept pixels that a rejected one is compared with
 AGREEMENT = 0.9  # share of the confident comparisons that must confirm a pixel
+ALIKE = 1.25  # ratio of two depths up to which they agree
 
 
 def reprojection_error(
@@ -59,6 +61,19 @@ def extend_mask(
     return mask | torch.stack(confirmed).view_as(mask)
 
 
+def agreed_mask(
+    mask: Bool[Tensor, "b 1 h w"], depth: Float[Tensor, "b 1 h w"], relative_depth: Float[Tensor, "b 1 h w"]
+) -> Bool[Tensor, "b 1 h w"]:
+    """Of the kept pixels, those where the prior agrees with `depth` up to a factor ALIKE: two witnesses that err in different places.
+
+    A thing at the camera's own speed passes the views with a depth without end, as its neighbours' depths have none either. The
+    prior is brought to the depth's scale by the median of the log ratio over `mask`.
+    """
+    ratio = depth.log() - relative_depth.clamp(min=1e-4).log()
+    median = ratio.flatten(1).masked_fill(~mask.flatten(1), torch.nan).nanmedian(1).values.nan_to_num()
+    return mask & ((ratio - median[:, None, None, None]).abs() <= math.log(ALIKE))
+
+
 def prior_confirms(mask: Bool[Tensor, " n"], depth: Float[Tensor, " n"], relative_depth: Float[Tensor, " n"]) -> Bool[Tensor, " n"]:
     """Whether each pixel of one image stands to the kept pixels as the prior says."""
     kept = mask.nonzero()[:, 0]
@@ -69,3 +84,23 @@ def prior_confirms(mask: Bool[Tensor, " n"], depth: Float[Tensor, " n"], relativ
     agrees = (farther & (depth[:, None] > depth[references])) | (nearer & (depth[:, None] < depth[references]))
     sure = (farther | nearer).sum(1)
     return (sure > 0) & (agrees.sum(1) >= AGREEMENT * sure)
+
+
+WITH_PRIOR = {"extended": extend_mask, "agreed": agreed_mask}
+KINDS = ("none", "plain", *WITH_PRIOR)
+
+
+def known_kind(kind: str) -> str:
+    """`kind`, if it is a mask filter's."""
+    if kind not in KINDS:
+        raise UserError(f"unknown mask filter {kind!r}: choose one of {', '.join(KINDS)}.")
+    return kind
+
+
+def choose_mask(
+    kind: str, plain: Bool[Tensor, "b 1 h w"], depth: Float[Tensor, "b 1 h w"], relative_depth: Float[Tensor, "b 1 h w"] | None
+) -> Bool[Tensor, "b 1 h w"]:
+    """The mask of a kind of filter from the plain one; `relative_depth` is needed by the kinds in WITH_PRIOR alone."""
+    if kind in WITH_PRIOR:
+        return WITH_PRIOR[kind](plain, depth, relative_depth)
+    return plain if kind == "plain" else torch.ones_like(plain)

@@ -16,6 +16,7 @@ from ssmde_lib.losses import (
     dynamic_pixels,
     edge_normal_loss,
     forgetting_factor,
+    log_ratio_loss,
     normal_loss,
     ranking_loss,
     self_supervised_loss,
@@ -23,7 +24,7 @@ from ssmde_lib.losses import (
     upsample,
 )
 from ssmde_lib.losses.self_supervised import SOURCES, look, minimum_error
-from ssmde_lib.multiview import extend_mask, filter_mask, reprojection_error
+from ssmde_lib.multiview import choose_mask, filter_mask, known_kind, reprojection_error
 from ssmde_lib.networks.depth_and_pose import DepthAndPose, Prediction
 from ssmde_lib.photometric import window_statistics
 
@@ -46,6 +47,7 @@ class Losses:
     normal: float = 0.0
     edge_normal: float = 0.0
     ssi: float = 0.0  # scale-and-shift-invariant term, an alternative
+    log_ratio: float = 0.0  # scale-invariant term, an alternative for priors without a shift
     region: str = "all"  # where the prior counts: "all", "static" or "dynamic" pixels, as judged by the self-discovered weight
     forgetting: str = "exponential"  # schedule of the prior's weight: "exponential", "linear", "constant" or "off"
     rho: float = 0.97  # of the exponential schedule, per hundredth of the training
@@ -54,7 +56,7 @@ class Losses:
     distillation: float = 0.0
     distillation_kind: str = "silog"  # "silog", "log_l1" or "l1"
     teacher: str = "labels"  # "labels" (a frozen teacher's, written by stage 07), "ema" or "snapshot" of the network itself
-    filter: str = "plain"  # mask filter of an online teacher: "none", "plain" or "extended"
+    filter: str = "plain"  # mask filter of an online teacher: "none", "plain", "extended" or "agreed"
     decay: float = 0.99  # of the EMA teacher, a step
     snapshot_every: int = 100  # steps between snapshots
     # The neighbours' terms (shared/method.md section 5).
@@ -63,7 +65,7 @@ class Losses:
 
     @property
     def uses_prior(self) -> bool:
-        return bool(self.ranking or self.normal or self.edge_normal or self.ssi)
+        return bool(self.ranking or self.normal or self.edge_normal or self.ssi or self.log_ratio)
 
     @property
     def judges_motion(self) -> bool:
@@ -78,6 +80,7 @@ class Objective:
     """
 
     def __init__(self, losses: Losses, model: DepthAndPose):
+        known_kind(losses.filter)
         self.losses = losses
         self.depth = model.depth_net.depth
         online = losses.distillation and losses.teacher != "labels"
@@ -123,6 +126,7 @@ class Objective:
             "normal": lambda: normal_loss(depth, relative_depth, batch["K"], weight),
             "edge_normal": lambda: edge_normal_loss(depth, relative_depth, batch["tgt"], batch["K"], generator, weight),
             "ssi": lambda: ssi_loss(depth, relative_depth, weight),
+            "log_ratio": lambda: log_ratio_loss(depth, relative_depth, weight),
         }
         factor = 1.0 if weight is not None else forgetting_factor(progress, losses.forgetting, losses.rho)
         return {name: getattr(losses, name) * factor * call() for name, call in calls.items() if getattr(losses, name)}
@@ -134,11 +138,9 @@ class Objective:
             return batch["teacher_depth"], batch["teacher_mask"]
         self.teacher.to(K.device)
         depth, *sources = self.depth(self.teacher(torch.cat([images["tgt"], *(images[s] for s in SOURCES)]))[0]).chunk(3)
-        if self.losses.filter == "none":
-            return depth, torch.ones_like(depth, dtype=torch.bool)
         views = [reprojection_error(depth, source, K, prediction.T[s].detach()) for s, source in zip(SOURCES, sources, strict=True)]
         mask = filter_mask(*zip(*views, strict=True))
-        return depth, extend_mask(mask, depth, batch["relative_depth"]) if self.losses.filter == "extended" else mask
+        return depth, choose_mask(self.losses.filter, mask, depth, batch.get("relative_depth"))
 
     def multi_resolution_terms(self, model: nn.Module, seen: tuple, depth: Tensor, images: dict, K: Tensor, prediction: Prediction) -> dict[str, Tensor]:
         """Predict at half resolution too; per pixel the prediction with the smaller photometric error teaches the other.

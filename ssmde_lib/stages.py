@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from ssmde_lib.datasets.clip import Clip, Triplets, find_clips, read_pseudo_clip
 from ssmde_lib.motion import inverse, rigid
-from ssmde_lib.multiview import extend_mask, filter_mask, reprojection_error
+from ssmde_lib.multiview import WITH_PRIOR, choose_mask, filter_mask, known_kind, reprojection_error
 from ssmde_lib.networks import checkpoint
 from ssmde_lib.networks.depth_and_pose import DepthAndPose
 from ssmde_lib.networks.depth_net import DepthNet
@@ -132,11 +132,14 @@ def predict_motion(pose_net: PoseNet, clip: Clip, step: int, batch: int = 16) ->
 
 @dataclasses.dataclass(frozen=True)
 class Filter:
-    """The multi-view mask filter. `kind`: "none", "plain" (forward-backward consistency) or "extended" (or the prior's order agrees);
-    `threshold`: relative error, or 0 for the image's mean error (SRD-Depth)."""
+    """The multi-view mask filter. `kind`: "none", "plain" (forward-backward consistency), "extended" (or the prior's order
+    agrees) or "agreed" (and the prior's depth agrees); `threshold`: relative error, or 0 for the image's mean error (SRD-Depth)."""
 
     kind: str = "extended"
     threshold: float = 0.0
+
+    def __post_init__(self) -> None:
+        known_kind(self.kind)
 
 
 @torch.inference_mode()
@@ -149,10 +152,8 @@ def filter_clip(depth_net: DepthNet, pose_net: PoseNet, clip: Clip, config: Filt
         views = [(depth[[i + step]], T_next_tgt[[i]]), (depth[[i - step]], inverse(T_next_tgt[[i - step]]))]
         errors, valids = zip(*(reprojection_error(depth[[i]], source, K, T) for source, T in views), strict=True)
         mask = filter_mask(errors, valids, config.threshold or "mean")
-        if config.kind == "none":
-            mask = torch.ones_like(mask)
-        elif config.kind == "extended":
-            mask = extend_mask(mask, depth[[i]], pseudo[i][None, None].to(depth))
+        relative_depth = pseudo[i][None, None].to(depth) if config.kind in WITH_PRIOR else None
+        mask = choose_mask(config.kind, mask, depth[[i]], relative_depth)
         yield i, depth[[i]], mask, torch.stack(errors).mean(0)
 
 

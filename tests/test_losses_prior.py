@@ -5,7 +5,7 @@ import pytest
 import torch
 from reference import losses as literal
 
-from ssmde_lib.losses import dynamic_pixels, edge_normal_loss, normal_loss, ranking_loss, ssi_loss
+from ssmde_lib.losses import dynamic_pixels, edge_normal_loss, log_ratio_loss, normal_loss, ranking_loss, ssi_loss
 from ssmde_lib.losses.prior import draw_pairs
 
 K = torch.tensor([[20.0, 0, 11.5], [0, 20, 7.5], [0, 0, 1]], dtype=torch.float64).repeat(2, 1, 1)
@@ -36,6 +36,7 @@ LOSSES = {
     "normal": lambda d, r, w=None: normal_loss(d, r, K.to(d), w),
     "edge normal": lambda d, r, w=None: edge_normal_loss(d, r, image().to(d), K.to(d), generator(), w),
     "ssi": ssi_loss,
+    "log ratio": log_ratio_loss,
 }
 
 
@@ -113,7 +114,15 @@ def test_ssi_against_the_literal_reference_and_invariance():
     assert ssi_loss(depth, 0.1 * relative + 7).item() == pytest.approx(ssi_loss(depth, relative).item(), rel=1e-6)
 
 
-@pytest.mark.parametrize("name", ["ranking", "normal", "edge normal"])
+def test_log_ratio_against_the_literal_reference():
+    depth, relative = maps()
+    weight = torch.rand(2, 1, 16, 24, generator=torch.Generator().manual_seed(8), dtype=torch.float64)
+    for w in (None, weight):
+        want = literal.log_ratio(array(depth), array(relative), None if w is None else array(w))
+        assert log_ratio_loss(depth, relative, w).item() == pytest.approx(want, rel=1e-9)
+
+
+@pytest.mark.parametrize("name", ["ranking", "normal", "edge normal", "log ratio"])
 def test_a_scaled_truth_costs_least(name):
     relative = smooth_relative()
     wrong = maps()[0].detach()

@@ -7,7 +7,7 @@ from reference import losses as literal
 
 from ssmde_lib.errors import UserError
 from ssmde_lib.motion import rigid
-from ssmde_lib.multiview import extend_mask, filter_mask, reprojection_error
+from ssmde_lib.multiview import ALIKE, agreed_mask, extend_mask, filter_mask, reprojection_error
 
 K = torch.tensor([[[20.0, 0, 9.5], [0, 20, 5.5], [0, 0, 1]]], dtype=torch.float64)
 MOTION = rigid(torch.tensor([[0.01, -0.02, 0.01, 0.1, 0.0, -0.3]], dtype=torch.float64))
@@ -85,3 +85,15 @@ def test_extension_accepts_a_right_mover_and_rejects_a_hole():
 def test_nothing_kept_confirms_nothing():
     nothing = torch.zeros(1, 1, 12, 20, dtype=torch.bool)
     assert not extend_mask(nothing, random_map(0), random_map(0)).any()
+
+
+def test_the_agreed_mask_drops_the_hole_that_the_views_confirm():
+    truth = 1 + random_map(1).abs()
+    mover = torch.zeros_like(truth, dtype=torch.bool)
+    mover[:, :, 4:8, 4:8] = True
+    kept = torch.rand(truth.shape, generator=torch.Generator().manual_seed(2)) < 0.8
+    holed = truth.masked_fill(mover, 100.0)
+    assert torch.equal(agreed_mask(kept, holed, 0.01 * truth), kept & ~mover), "whatever the prior's unit"
+    assert torch.equal(agreed_mask(kept, truth, 0.01 * truth * (0.99 * ALIKE) ** mover.double()), kept), "nearly alike is alike"
+    nothing = torch.zeros_like(kept)
+    assert not agreed_mask(nothing, holed, truth).any()

@@ -6,6 +6,7 @@ import torch
 
 from ssmde_lib.datasets.clip import Clip, Triplets, find_clips
 from ssmde_lib.errors import UserError
+from ssmde_lib.multiview import KINDS
 from ssmde_lib.networks import checkpoint
 from ssmde_lib.objective import Losses
 from ssmde_lib.prior import read_pseudo_depth, write_pseudo_depth
@@ -54,7 +55,7 @@ def test_a_training_stage_writes_networks_that_say_where_they_come_from(teacher)
     assert net.architecture["width"] == 8
 
 
-@pytest.mark.parametrize("kind", ["none", "plain", "extended"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_labels_are_the_teachers_depth_under_the_mask(world, teacher, tmp_path, kind):
     coverage = write_labels(tmp_path, world / "data", teacher, Filter(kind), pseudo=world / "pseudo")
     clip = find_clips(world / "data", "train")[0]
@@ -69,6 +70,11 @@ def test_labels_are_the_teachers_depth_under_the_mask(world, teacher, tmp_path, 
     assert torch.equal(item["teacher_depth"][0], torch.from_numpy(depth).half().float())
     assert triplets.images[0].held and streamed.images[0].held is None  # a set larger than memory is read item by item
     assert all(torch.equal(value, streamed[1][name]) for name, value in item.items())
+
+
+def test_an_unknown_filter_is_named():
+    with pytest.raises(UserError, match="unknown mask filter 'plane': choose one of none, plain, extended, agreed"):
+        Filter("plane")
 
 
 def test_the_extended_filter_keeps_what_the_plain_one_keeps(world, teacher):

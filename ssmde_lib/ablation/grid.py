@@ -15,6 +15,7 @@ import yaml
 
 from ssmde_lib.ablation.rows import ROWS, Row
 from ssmde_lib.errors import UserError
+from ssmde_lib.multiview import WITH_PRIOR
 from ssmde_lib.objective import Losses
 from ssmde_lib.prior.degraded import Degradation
 from ssmde_lib.prior.in_domain import FineTuning
@@ -177,7 +178,7 @@ class Grid:
 
     def needs_prior(self, job: Job) -> bool:
         row = ROWS[job.row]
-        return self.losses(job).uses_prior or bool(row.filter and row.filter.kind == "extended")
+        return self.losses(job).uses_prior or bool(row.filter and row.filter.kind in WITH_PRIOR)
 
     # ---- where things lie ----
 

@@ -2,7 +2,7 @@
 
 from ssmde_lib.losses.distillation import distillation_loss
 from ssmde_lib.losses.forgetting import forgetting_factor
-from ssmde_lib.losses.prior import dynamic_pixels, edge_normal_loss, normal_loss, ranking_loss, ssi_loss
+from ssmde_lib.losses.prior import dynamic_pixels, edge_normal_loss, log_ratio_loss, normal_loss, ranking_loss, ssi_loss
 from ssmde_lib.losses.self_supervised import SelfSupervised, SelfSupervisedWeights, self_supervised_loss, upsample
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "dynamic_pixels",
     "edge_normal_loss",
     "forgetting_factor",
+    "log_ratio_loss",
     "normal_loss",
     "ranking_loss",
     "self_supervised_loss",

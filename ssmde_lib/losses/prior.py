@@ -103,7 +103,7 @@ def sobel(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 2 c h w"]:
 def edges(x: Float[Tensor, "b c h w"]) -> tuple[Bool[Tensor, "b 1 h w"], Float[Tensor, "b 2 h w"]]:
     """Where the gradient of the strongest channel reaches EDGE of the image's largest, and its unit direction."""
     gradient = sobel(x)
-    magnitude, strongest = gradient.norm(dim=1).max(1, keepdim=True)
+    magnitude, strongest = gradient.square().sum(1).sqrt().max(1, keepdim=True)
     direction = gradient.gather(2, strongest[:, None].expand(-1, 2, -1, -1, -1))[:, :, 0]
     edge = magnitude > EDGE * magnitude.amax((2, 3), keepdim=True)
     return edge, direction / magnitude.clamp(min=1e-12)
@@ -166,3 +166,15 @@ def ssi_loss(
 ) -> Float[Tensor, ""]:
     """Scale-and-shift-invariant difference: mean |normalised depth - normalised relative depth| (Ranftl et al. 2020, equations 5 and 6)."""
     return weighted_mean((affine_normalised(depth) - affine_normalised(relative_depth)).abs(), weight)
+
+
+def log_ratio_loss(
+    depth: Float[Tensor, "b 1 h w"], relative_depth: Float[Tensor, "b 1 h w"], weight: Float[Tensor, "b 1 h w"] | None = None
+) -> Float[Tensor, ""]:
+    """Scale-invariant difference: mean |r - median r| of each image's log ratio r = log depth - log relative depth.
+
+    For priors that predict depth up to scale alone, as `leres_small` does: near and far count by their relative error, while a
+    shift fitted in depth is set by what is far.
+    """
+    ratio = depth.log() - relative_depth.clamp(min=1e-4).log()
+    return weighted_mean((ratio - ratio.detach().flatten(1).median(1).values[:, None, None, None]).abs(), weight)

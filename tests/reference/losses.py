@@ -167,6 +167,16 @@ def ssi(depth, relative):
     return total / len(depth)
 
 
+def log_ratio(depth, relative, weight=None):
+    """b n: the lower median, as torch's."""
+    total = 0.0
+    for i in range(len(depth)):
+        ratios = [math.log(d / r) for d, r in zip(depth[i], relative[i], strict=True)]
+        median = sorted(ratios)[(len(ratios) - 1) // 2]
+        total += sum((1 if weight is None else weight[i][k]) * abs(ratio - median) for k, ratio in enumerate(ratios))
+    return total / depth.size
+
+
 def distillation(student, teacher, mask, kind):
     """b n."""
     total = 0.0
