@@ -52,7 +52,7 @@ def test_jobs_come_row_by_row(tmp_path):
 
 def test_rows_ask_what_notebooks_06_and_08_ask():
     declared = read_parameters(ROOT / "notebooks" / "06_teacher.ipynb")
-    assert {name: declared[name].default for name in ("ranking", "ssi", "normal", "edge_normal") if declared[name].default} == PRIOR
+    assert {name: declared[name].default for name in ("ranking", "log_ratio", "ssi", "normal", "edge_normal") if declared[name].default} == PRIOR
     assert declared["forgetting"].default == "exponential"
     student = read_parameters(ROOT / "notebooks" / "08_student.ipynb")
     assert ROWS["student_extended"].losses == {"distillation": student["distillation"].default}

@@ -4,7 +4,7 @@ import dataclasses
 
 from ssmde_lib.stages import Filter
 
-PRIOR = {"ranking": 0.1, "ssi": 0.1}  # as in notebook 06; a test holds the two together
+PRIOR = {"ranking": 0.1, "log_ratio": 0.5}  # as in notebook 06; a test holds the two together
 NORMALS = {"normal": 0.1, "edge_normal": 0.1}
 STUDENT = {"distillation": 0.1}  # as in notebook 08
 QUALITIES = {
