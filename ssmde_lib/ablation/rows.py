@@ -7,6 +7,7 @@ from ssmde_lib.stages import Filter
 PRIOR = {"ranking": 0.1, "log_ratio": 0.5}  # as in notebook 06; a test holds the two together
 NORMALS = {"normal": 0.1, "edge_normal": 0.1}
 STUDENT = {"distillation": 0.1}  # as in notebook 08
+LABELS_ALONE = {"distillation": 1.0, "photometric": 0.0, "geometry": 0.0}
 QUALITIES = {
     "in_domain": "upper bound: leres_small fine-tuned on the world's own training depth",
     "shipped": "leres_small, zero-shot",
@@ -53,7 +54,9 @@ ROWS = {
     "student_unfiltered": student("student, no filter", "none"),
     "student_plain": student("student, multi-view filter", "plain"),
     "student_extended": student("student, filter or the prior's order", "extended"),
-    "student_warm": student("the same, from the teacher's weights", "extended", warm_start=True),
+    "student_agreed": student("student, filter and the prior's depth", "agreed"),
+    "student_labels": Row("the same, from the labels alone", LABELS_ALONE, teacher="teacher", filter=Filter("agreed")),
+    "student_warm": student("student_extended, from the teacher's weights", "extended", warm_start=True),
     "multi_resolution": Row("neighbour: multi-resolution distillation", {"multi_resolution": 0.1}),
     "successive": Row("neighbour: successive depth maps, dense skips", {"successive": 0.1, "photometric_scales": 1}, {"skips": "dense"}),
     "consistency": Row("neighbour: EMA teacher, filtered", {"distillation": 0.1, "teacher": "ema", "filter": "plain"}),

@@ -1,0 +1,50 @@
+"""What can the depth network learn from the truth itself? Trains it on an embedded world's own depth, as JSON lines.
+
+    OMP_NUM_THREADS=1 python benchmarks/supervised.py runs/laptop/01_data
+
+The bound of every prior and teacher at this length, width and number of clips: no label is better than the truth.
+"""
+
+import json
+from pathlib import Path
+
+import click
+import torch
+from torch.utils.data import default_collate
+
+from ssmde_lib.datasets.augment import augment
+from ssmde_lib.datasets.clip import Triplets, find_clips
+from ssmde_lib.evaluation import evaluate_clips, get_protocol
+from ssmde_lib.inference import Predictor
+from ssmde_lib.losses import distillation_loss, upsample
+from ssmde_lib.stages import Architecture
+from ssmde_lib.training import Schedule, StepSampler, seeded
+
+
+@click.command()
+@click.argument("data", type=click.Path(exists=True, path_type=Path))
+@click.option("--steps", default=1000, show_default=True)
+@click.option("--seed", default=0, show_default=True)
+def main(data: Path, steps: int, seed: int) -> None:
+    schedule = Schedule(steps=steps)
+    triplets, test = Triplets(find_clips(data, "train")), find_clips(data, "test")
+    net = Architecture().build(seed).depth_net.to(memory_format=torch.channels_last).train()
+    optimizer = torch.optim.Adam(net.parameters(), lr=schedule.learning_rate)
+    for step, indices in enumerate(StepSampler(len(triplets), schedule, seed)):
+        batch = default_collate([triplets[i] for i in indices])
+        truth = torch.stack([torch.from_numpy(triplets.clips[clip].depth(i)) for clip, i in (triplets.index[k] for k in indices)])
+        images = {name: batch[name].float() / 255 for name in ("tgt", "prev", "next")}
+        batch = augment(batch | images | {"teacher_depth": truth[:, None].float()}, seeded(seed, step, torch.device("cpu")))
+        known = batch["teacher_depth"] > 0
+        disparities = upsample(net(batch["tgt_aug"]), known.shape[-2:])
+        loss = sum(distillation_loss(net.depth(d), batch["teacher_depth"], known, "log_l1") for d in disparities)
+        optimizer.param_groups[0]["lr"] = schedule.rate(step)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    summary = evaluate_clips(Predictor(net.eval()), test, get_protocol("embedded")).summary()
+    print(json.dumps({"clips": len(triplets.clips), "steps": steps, "seed": seed} | {region: row["abs_rel"] for region, row in summary.items()}))
+
+
+if __name__ == "__main__":
+    main()
