@@ -1,6 +1,6 @@
 """Train `leres_small` from scratch on the mixture: python -m ssmde_lib.prior.train --help
 
-One core renders about ten views a second and learns from about twenty-five; the shipped weights' record says what they took.
+One core renders ten to twenty views a second and learns from about fifty; the shipped weights' record says what they took.
 """
 
 import json
@@ -104,8 +104,8 @@ def held_out_error(net: LeReS, data: dict[str, Tensor], size: tuple[int, int], d
 @click.command()
 @click.option("--out", type=Path, default=Path("weights/leres_small.safetensors"), show_default=True)
 @click.option("--cache", type=Path, default=Path("runs/leres_small"), show_default=True, help="where rendered views are kept (80 kB each)")
-@click.option("--views", default=8000, show_default=True, help="training views, a multiple of 250")
-@click.option("--steps", default=12_000, show_default=True)
+@click.option("--views", default=10_000, show_default=True, help="training views, a multiple of 250")
+@click.option("--steps", default=24_000, show_default=True)
 @click.option("--batch", default=8, show_default=True)
 @click.option("--height", default=64, show_default=True, help="of the network's input, divisible by 32")
 @click.option("--width", default=192, show_default=True, help="of the network's input, divisible by 32")
