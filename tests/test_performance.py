@@ -63,3 +63,22 @@ def test_every_record_says_how_it_was_made():
     for name, record in RECORDS.items():
         script = re.search(r"python (\S+)", record["command"])[1]
         assert (ROOT / script).is_file() and {"date", "machine"} <= set(record), name
+
+
+def test_the_threads_table_holds_the_record_and_the_goal():
+    report = result("side_by_side")
+    labels = {"one thread": "one thread: `make`", "library": "half of the cores, asleep: the library",
+              "asleep": "all cores, asleep", "torch": "all cores, spinning: torch by itself"}  # fmt: skip
+    for setting, label in labels.items():
+        row = report[setting]
+        alone, two, one_busy, busy = (f"{row[name]['step_s']:.3f}" for name in ("alone", "two_at_once", "beside_one_busy", "beside_busy_cores"))
+        two = f"**{two}**" if setting == "torch" else two
+        assert f"| {label} | {alone} | {two} | {row['ratio_of_two']:.2f} | {one_busy} | {busy} |" in PAGE
+    assert max(report[ours]["ratio_of_two"] for ours in ("one thread", "library")) <= report["goal_ratio_of_two"] == 2.2
+
+
+def test_what_compiling_brings_is_said_as_measured():
+    compiled, plain = result("step_full_compile"), result("step_full_plain")
+    words = f"in {compiled['step']['wall_s']:.2f} s against {plain['step']['wall_s']:.2f} s without"
+    words += f", measured one after the other, inference in {1000 * compiled['infer']['wall_s']:.0f} against {1000 * plain['infer']['wall_s']:.0f} ms"
+    assert words in PAGE
