@@ -138,6 +138,8 @@ class Objective:
             return batch["teacher_depth"], batch["teacher_mask"]
         self.teacher.to(K.device)
         depth, *sources = self.depth(self.teacher(torch.cat([images["tgt"], *(images[s] for s in SOURCES)]))[0]).chunk(3)
+        if self.losses.filter == "none":
+            return depth, torch.ones_like(depth, dtype=torch.bool)  # no need to ask the views
         views = [reprojection_error(depth, source, K, prediction.T[s].detach()) for s, source in zip(SOURCES, sources, strict=True)]
         mask = filter_mask(*zip(*views, strict=True))
         return depth, choose_mask(self.losses.filter, mask, depth, batch.get("relative_depth"))
