@@ -9,9 +9,9 @@ from torch import Tensor
 
 from ssmde_lib.errors import UserError
 from ssmde_lib.motion import inverse
+from ssmde_lib.relative import CONFIDENT, centred_log_ratio
 from ssmde_lib.warp import reproject, sample
 
-CONFIDENT = 1.15  # ratio of relative depths from which their order is trusted
 REFERENCES = 256  # kept pixels that a rejected one is compared with
 AGREEMENT = 0.9  # share of the confident comparisons that must confirm a pixel
 ALIKE = 1.25  # ratio of two depths up to which they agree
@@ -69,9 +69,7 @@ def agreed_mask(
     A thing at the camera's own speed passes the views with a depth without end, as its neighbours' depths have none either. The
     prior is brought to the depth's scale by the median of the log ratio over `mask`.
     """
-    ratio = depth.log() - relative_depth.clamp(min=1e-4).log()
-    median = ratio.flatten(1).masked_fill(~mask.flatten(1), torch.nan).nanmedian(1).values.nan_to_num()
-    return mask & ((ratio - median[:, None, None, None]).abs() <= math.log(ALIKE))
+    return mask & (centred_log_ratio(depth, relative_depth, mask).abs() <= math.log(ALIKE))
 
 
 def prior_confirms(mask: Bool[Tensor, " n"], depth: Float[Tensor, " n"], relative_depth: Float[Tensor, " n"]) -> Bool[Tensor, " n"]:

@@ -27,6 +27,7 @@ from ssmde_lib.losses.self_supervised import SOURCES, look, minimum_error
 from ssmde_lib.multiview import choose_mask, filter_mask, known_kind, reprojection_error
 from ssmde_lib.networks.depth_and_pose import DepthAndPose, Prediction
 from ssmde_lib.photometric import window_statistics
+from ssmde_lib.relative import centred_log_ratio
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,11 +161,9 @@ class Objective:
         own = self_supervised_loss(images, small, [self.depth(small[0])], None, K, prediction.T, self.weights)
         coarse = self.depth(upsample(small, depth.shape[-2:])[0])
         finer_wins = self.error_of(depth, images, K, prediction) <= self.error_of(coarse, images, K, prediction)
-        log_fine, log_coarse = depth.log(), coarse.log()
-        shift = (log_fine - log_coarse).detach().flatten(1).median(1).values[:, None, None, None]
-        log_coarse = log_coarse + shift
-        difference = torch.where(finer_wins, log_coarse - log_fine.detach(), log_fine - log_coarse.detach()).abs()
-        return own.terms["photometric"], difference.mean()
+        learner_is_coarse = centred_log_ratio(coarse, depth.detach())
+        learner_is_fine = centred_log_ratio(depth, coarse.detach())
+        return own.terms["photometric"], torch.where(finer_wins, learner_is_coarse, learner_is_fine).abs().mean()
 
     @torch.no_grad()
     def error_of(self, depth: Tensor, images: dict, K: Tensor, prediction: Prediction) -> Float[Tensor, "b 1 h w"]:
