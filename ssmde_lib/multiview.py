@@ -1,4 +1,5 @@
-"""The multi-view mask filter: keep the teacher's depth where the neighbours confirm it, or the prior's order does, or both witnesses."""
+"""The multi-view mask filter: keep the teacher's depth where the neighbours confirm it, or the prior's order does, or both witnesses;
+or ask the prior where the neighbours reject."""
 
 import math
 from collections.abc import Sequence
@@ -72,6 +73,18 @@ def agreed_mask(
     return mask & (centred_log_ratio(depth, relative_depth, mask).abs() <= math.log(ALIKE))
 
 
+def nearer_depth(
+    mask: Bool[Tensor, "b 1 h w"], depth: Float[Tensor, "b 1 h w"], relative_depth: Float[Tensor, "b 1 h w"]
+) -> Float[Tensor, "b 1 h w"]:
+    """`depth` where it is kept; elsewhere the nearer of it and the prior's, which is brought to its scale over `mask`.
+
+    On moving objects both witnesses err on the far side: self-supervision digs holes, and a prior in doubt says the middle of the
+    scene, which is further than most things. Other than a mask this leaves no pixel without a teacher.
+    """
+    further = centred_log_ratio(depth, relative_depth, mask).clamp(min=0)  # by how much the prior is nearer, in logarithms
+    return torch.where(mask, depth, depth * (-further).exp())
+
+
 def prior_confirms(mask: Bool[Tensor, " n"], depth: Float[Tensor, " n"], relative_depth: Float[Tensor, " n"]) -> Bool[Tensor, " n"]:
     """Whether each pixel of one image stands to the kept pixels as the prior says."""
     kept = mask.nonzero()[:, 0]
@@ -84,7 +97,7 @@ def prior_confirms(mask: Bool[Tensor, " n"], depth: Float[Tensor, " n"], relativ
     return (sure > 0) & (agrees.sum(1) >= AGREEMENT * sure)
 
 
-WITH_PRIOR = {"extended": extend_mask, "agreed": agreed_mask}
+WITH_PRIOR = ("extended", "agreed", "nearer")
 KINDS = ("none", "plain", *WITH_PRIOR)
 
 
@@ -95,10 +108,19 @@ def known_kind(kind: str) -> str:
     return kind
 
 
-def choose_mask(
+def choose_labels(
     kind: str, plain: Bool[Tensor, "b 1 h w"], depth: Float[Tensor, "b 1 h w"], relative_depth: Float[Tensor, "b 1 h w"] | None
-) -> Bool[Tensor, "b 1 h w"]:
-    """The mask of a kind of filter from the plain one; `relative_depth` is needed by the kinds in WITH_PRIOR alone."""
-    if kind in WITH_PRIOR:
-        return WITH_PRIOR[kind](plain, depth, relative_depth)
-    return plain if kind == "plain" else torch.ones_like(plain)
+) -> tuple[Float[Tensor, "b 1 h w"], Bool[Tensor, "b 1 h w"]]:
+    """What a kind of filter lets a student see: depth and mask. `plain` is the views' mask; the kinds in WITH_PRIOR need `relative_depth`."""
+    everywhere = torch.ones_like(plain)
+    match kind:
+        case "none":
+            return depth, everywhere
+        case "plain":
+            return depth, plain
+        case "extended":
+            return depth, extend_mask(plain, depth, relative_depth)
+        case "agreed":
+            return depth, agreed_mask(plain, depth, relative_depth)
+        case "nearer":
+            return nearer_depth(plain, depth, relative_depth), everywhere

@@ -24,7 +24,7 @@ from ssmde_lib.losses import (
     upsample,
 )
 from ssmde_lib.losses.self_supervised import SOURCES, look, minimum_error
-from ssmde_lib.multiview import choose_mask, filter_mask, known_kind, reprojection_error
+from ssmde_lib.multiview import choose_labels, filter_mask, known_kind, reprojection_error
 from ssmde_lib.networks.depth_and_pose import DepthAndPose, Prediction
 from ssmde_lib.photometric import window_statistics
 from ssmde_lib.relative import centred_log_ratio
@@ -57,7 +57,7 @@ class Losses:
     distillation: float = 0.0
     distillation_kind: str = "silog"  # "silog", "log_l1" or "l1"
     teacher: str = "labels"  # "labels" (a frozen teacher's, written by stage 07), "ema" or "snapshot" of the network itself
-    filter: str = "plain"  # mask filter of an online teacher: "none", "plain", "extended" or "agreed"
+    filter: str = "plain"  # mask filter of an online teacher: "none", "plain", "extended", "agreed" or "nearer"
     decay: float = 0.99  # of the EMA teacher, a step
     self_warmup: float = 0.5  # share of the training over which the weight of what a network teaches itself (online teacher, multi_resolution) grows from 0
     snapshot_every: int = 100  # steps between snapshots
@@ -147,7 +147,7 @@ class Objective:
             return depth, torch.ones_like(depth, dtype=torch.bool)  # no need to ask the views
         views = [reprojection_error(depth, source, K, prediction.T[s].detach()) for s, source in zip(SOURCES, sources, strict=True)]
         mask = filter_mask(*zip(*views, strict=True))
-        return depth, choose_mask(self.losses.filter, mask, depth, batch.get("relative_depth"))
+        return choose_labels(self.losses.filter, mask, depth, batch.get("relative_depth"))
 
     def multi_resolution_terms(
         self, model: nn.Module, seen: tuple, depth: Tensor, images: dict, K: Tensor, prediction: Prediction
