@@ -60,7 +60,7 @@ ROWS = {
     "student_warm": student("student_extended, from the teacher's weights", "extended", warm_start=True),
     "multi_resolution": Row("neighbour: multi-resolution distillation", {"multi_resolution": 0.1}),
     "successive": Row("neighbour: successive depth maps, dense skips", {"successive": 0.1, "photometric_scales": 1}, {"skips": "dense"}),
-    "consistency": Row("neighbour: EMA teacher, filtered", {"distillation": 0.1, "teacher": "ema", "filter": "plain"}),
+    "consistency": Row("neighbour: EMA teacher, filtered", {"distillation": 0.02, "teacher": "ema", "filter": "plain"}),
 }
 ROWS |= {
     f"{quality}_{schedule}": Row(f"{quality.replace('_', '-')} prior, {schedule.replace('_', ' ')}", PRIOR | change, quality=quality)
