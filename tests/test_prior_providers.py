@@ -128,7 +128,7 @@ def test_leres_follows_its_authors_rule(tmp_path, monkeypatch):
     torch.testing.assert_close(provider(images), expected, rtol=1e-4, atol=1e-5)
     about = provider.describe()
     assert about["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert about["input_size"] == [448, 448] and "d - min(d) + 0.01" in about["convention"]
+    assert about["input_sizes"] == [[448, 448]] and "d - min(d) + 0.01" in about["convention"]
 
 
 @pytest.fixture(scope="module")
