@@ -1,4 +1,5 @@
-"""The multi-view mask filter: keep the teacher's depth where the neighbours confirm it, or the prior's order does, or both witnesses."""
+"""The multi-view mask filter: keep the teacher's depth where the neighbours confirm it, or the prior's order does, or both witnesses;
+or ask the prior where the neighbours reject."""
 
 import math
 from collections.abc import Sequence
@@ -9,9 +10,9 @@ from torch import Tensor
 
 from ssmde_lib.errors import UserError
 from ssmde_lib.motion import inverse
+from ssmde_lib.relative import CONFIDENT, centred_log_ratio
 from ssmde_lib.warp import reproject, sample
 
-CONFIDENT = 1.15  # ratio of relative depths from which their order is trusted
 REFERENCES = 256  # kept pixels that a rejected one is compared with
 AGREEMENT = 0.9  # share of the confident comparisons that must confirm a pixel
 ALIKE = 1.25  # ratio of two depths up to which they agree
@@ -69,9 +70,19 @@ def agreed_mask(
     A thing at the camera's own speed passes the views with a depth without end, as its neighbours' depths have none either. The
     prior is brought to the depth's scale by the median of the log ratio over `mask`.
     """
-    ratio = depth.log() - relative_depth.clamp(min=1e-4).log()
-    median = ratio.flatten(1).masked_fill(~mask.flatten(1), torch.nan).nanmedian(1).values.nan_to_num()
-    return mask & ((ratio - median[:, None, None, None]).abs() <= math.log(ALIKE))
+    return mask & (centred_log_ratio(depth, relative_depth, mask).abs() <= math.log(ALIKE))
+
+
+def nearer_depth(
+    mask: Bool[Tensor, "b 1 h w"], depth: Float[Tensor, "b 1 h w"], relative_depth: Float[Tensor, "b 1 h w"]
+) -> Float[Tensor, "b 1 h w"]:
+    """`depth` where it is kept; elsewhere the nearer of it and the prior's, which is brought to its scale over `mask`.
+
+    On moving objects both witnesses err on the far side: self-supervision digs holes, and a prior in doubt says the middle of the
+    scene, which is further than most things. Other than a mask this leaves no pixel without a teacher.
+    """
+    further = centred_log_ratio(depth, relative_depth, mask).clamp(min=0)  # by how much the prior is nearer, in logarithms
+    return torch.where(mask, depth, depth * (-further).exp())
 
 
 def prior_confirms(mask: Bool[Tensor, " n"], depth: Float[Tensor, " n"], relative_depth: Float[Tensor, " n"]) -> Bool[Tensor, " n"]:
@@ -86,7 +97,7 @@ def prior_confirms(mask: Bool[Tensor, " n"], depth: Float[Tensor, " n"], relativ
     return (sure > 0) & (agrees.sum(1) >= AGREEMENT * sure)
 
 
-WITH_PRIOR = {"extended": extend_mask, "agreed": agreed_mask}
+WITH_PRIOR = ("extended", "agreed", "nearer")
 KINDS = ("none", "plain", *WITH_PRIOR)
 
 
@@ -97,10 +108,19 @@ def known_kind(kind: str) -> str:
     return kind
 
 
-def choose_mask(
+def choose_labels(
     kind: str, plain: Bool[Tensor, "b 1 h w"], depth: Float[Tensor, "b 1 h w"], relative_depth: Float[Tensor, "b 1 h w"] | None
-) -> Bool[Tensor, "b 1 h w"]:
-    """The mask of a kind of filter from the plain one; `relative_depth` is needed by the kinds in WITH_PRIOR alone."""
-    if kind in WITH_PRIOR:
-        return WITH_PRIOR[kind](plain, depth, relative_depth)
-    return plain if kind == "plain" else torch.ones_like(plain)
+) -> tuple[Float[Tensor, "b 1 h w"], Bool[Tensor, "b 1 h w"]]:
+    """What a kind of filter lets a student see: depth and mask. `plain` is the views' mask; the kinds in WITH_PRIOR need `relative_depth`."""
+    everywhere = torch.ones_like(plain)
+    match kind:
+        case "none":
+            return depth, everywhere
+        case "plain":
+            return depth, plain
+        case "extended":
+            return depth, extend_mask(plain, depth, relative_depth)
+        case "agreed":
+            return depth, agreed_mask(plain, depth, relative_depth)
+        case "nearer":
+            return nearer_depth(plain, depth, relative_depth), everywhere

@@ -24,9 +24,10 @@ from ssmde_lib.losses import (
     upsample,
 )
 from ssmde_lib.losses.self_supervised import SOURCES, look, minimum_error
-from ssmde_lib.multiview import choose_mask, filter_mask, known_kind, reprojection_error
+from ssmde_lib.multiview import choose_labels, filter_mask, known_kind, reprojection_error
 from ssmde_lib.networks.depth_and_pose import DepthAndPose, Prediction
 from ssmde_lib.photometric import window_statistics
+from ssmde_lib.relative import centred_log_ratio
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,8 +57,9 @@ class Losses:
     distillation: float = 0.0
     distillation_kind: str = "silog"  # "silog", "log_l1" or "l1"
     teacher: str = "labels"  # "labels" (a frozen teacher's, written by stage 07), "ema" or "snapshot" of the network itself
-    filter: str = "plain"  # mask filter of an online teacher: "none", "plain", "extended" or "agreed"
+    filter: str = "plain"  # mask filter of an online teacher: "none", "plain", "extended", "agreed" or "nearer"
     decay: float = 0.99  # of the EMA teacher, a step
+    self_warmup: float = 0.5  # share of the training over which the weight of what a network teaches itself (online teacher, multi_resolution) grows from 0
     snapshot_every: int = 100  # steps between snapshots
     # The neighbours' terms (shared/method.md section 5).
     multi_resolution: float = 0.0
@@ -104,17 +106,20 @@ class Objective:
         )
         terms = dict(base.terms)
         if "geometry" in terms:
-            terms["geometry"] = terms["geometry"] * min(1.0, progress / max(self.losses.geometry_warmup, 1e-9))
+            terms["geometry"] = terms["geometry"] * grown(progress, self.losses.geometry_warmup)
         if self.losses.uses_prior:
             terms |= self.prior_terms(depths[0], batch, base.weight, progress, generator)
         if self.losses.distillation:
             teacher_depth, mask = self.taught(images, batch, K, prediction)
             term = distillation_loss(depths[0], teacher_depth, mask, self.losses.distillation_kind)
-            terms["distillation"] = self.losses.distillation * term
+            growth = 1.0 if self.teacher is None else grown(progress, self.losses.self_warmup)
+            terms["distillation"] = self.losses.distillation * growth * term
         if self.losses.successive:
             terms["successive"] = self.losses.successive * successive_loss(upsample(prediction.disparities, size))
         if self.losses.multi_resolution:
-            terms |= self.multi_resolution_terms(model, seen, depths[0], images, K, prediction)
+            half, difference = self.multi_resolution_terms(model, seen, depths[0], images, K, prediction)
+            weight = self.losses.multi_resolution * grown(progress, self.losses.self_warmup)
+            terms |= {"photometric_half": half, "multi_resolution": weight * difference}
         return terms
 
     def prior_terms(self, depth: Tensor, batch: dict, reliability: Tensor | None, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
@@ -142,29 +147,30 @@ class Objective:
             return depth, torch.ones_like(depth, dtype=torch.bool)  # no need to ask the views
         views = [reprojection_error(depth, source, K, prediction.T[s].detach()) for s, source in zip(SOURCES, sources, strict=True)]
         mask = filter_mask(*zip(*views, strict=True))
-        return depth, choose_mask(self.losses.filter, mask, depth, batch.get("relative_depth"))
+        return choose_labels(self.losses.filter, mask, depth, batch.get("relative_depth"))
 
-    def multi_resolution_terms(self, model: nn.Module, seen: tuple, depth: Tensor, images: dict, K: Tensor, prediction: Prediction) -> dict[str, Tensor]:
+    def multi_resolution_terms(
+        self, model: nn.Module, seen: tuple, depth: Tensor, images: dict, K: Tensor, prediction: Prediction
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
         """Predict at half resolution too; per pixel the prediction with the smaller photometric error teaches the other.
 
-        (Lee, Im, Yoon 2023.) The half-resolution prediction has a photometric loss of its own.
+        (Lee, Im, Yoon 2023.) Returns the half-resolution prediction's own photometric loss, and the mean difference in log-depth.
         """
         half = [F.interpolate(image, scale_factor=0.5, mode="area") for image in seen]
-        coarse = self.depth(upsample(model(*half, source_depths=False).disparities[:1], depth.shape[-2:])[0])
+        small = model(*half, source_depths=False).disparities[:1]
+        own = self_supervised_loss(images, small, [self.depth(small[0])], None, K, prediction.T, self.weights)
+        coarse = self.depth(upsample(small, depth.shape[-2:])[0])
+        finer_wins = self.error_of(depth, images, K, prediction) <= self.error_of(coarse, images, K, prediction)
+        learner_is_coarse = centred_log_ratio(coarse, depth.detach())
+        learner_is_fine = centred_log_ratio(depth, coarse.detach())
+        return own.terms["photometric"], torch.where(finer_wins, learner_is_coarse, learner_is_fine).abs().mean()
+
+    @torch.no_grad()
+    def error_of(self, depth: Tensor, images: dict, K: Tensor, prediction: Prediction) -> Float[Tensor, "b 1 h w"]:
+        """The photometric error of a depth from the source that shows each pixel best."""
         statistics = window_statistics(images["tgt"])
-        errors = []
-        for candidate in (depth, coarse):
-            views = [look(images["tgt"], statistics, candidate, images[s], None, K, prediction.T[s], self.weights.alpha) for s in SOURCES]
-            errors.append(minimum_error(views, None, False)[0])
-        finer_wins = errors[0] <= errors[1]
-        log_fine, log_coarse = depth.log(), coarse.log()
-        shift = (log_fine - log_coarse).detach().flatten(1).median(1).values[:, None, None, None]
-        log_coarse = log_coarse + shift
-        difference = torch.where(finer_wins, log_coarse - log_fine.detach(), log_fine - log_coarse.detach()).abs()
-        return {
-            "photometric_half": self.losses.photometric * errors[1].mean(),
-            "multi_resolution": self.losses.multi_resolution * difference.mean(),
-        }
+        views = [look(images["tgt"], statistics, depth, images[s], None, K, prediction.T[s], self.weights.alpha) for s in SOURCES]
+        return minimum_error(views, None, False)[0]
 
     @torch.no_grad()
     def after_step(self, model: DepthAndPose, step: int) -> None:
@@ -189,6 +195,11 @@ class Objective:
     def load_state_dict(self, state: dict) -> None:
         if self.teacher is not None:
             self.teacher.load_state_dict(state)
+
+
+def grown(progress: float, warmup: float) -> float:
+    """The share of a weight that grows from 0 over the first `warmup` of the training."""
+    return min(1.0, progress / warmup) if warmup else 1.0
 
 
 def prior_weight(losses: Losses, reliability: Float[Tensor, "b 1 h w"] | None, progress: float) -> Float[Tensor, "b 1 h w"] | None:

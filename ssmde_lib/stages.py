@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from ssmde_lib.datasets.clip import Clip, Triplets, find_clips, read_pseudo_clip
 from ssmde_lib.motion import inverse, rigid
-from ssmde_lib.multiview import WITH_PRIOR, choose_mask, filter_mask, known_kind, reprojection_error
+from ssmde_lib.multiview import WITH_PRIOR, choose_labels, filter_mask, known_kind, reprojection_error
 from ssmde_lib.networks import checkpoint
 from ssmde_lib.networks.depth_and_pose import DepthAndPose
 from ssmde_lib.networks.depth_net import DepthNet
@@ -133,7 +133,7 @@ def predict_motion(pose_net: PoseNet, clip: Clip, step: int, batch: int = 16) ->
 @dataclasses.dataclass(frozen=True)
 class Filter:
     """The multi-view mask filter. `kind`: "none", "plain" (forward-backward consistency), "extended" (or the prior's order
-    agrees) or "agreed" (and the prior's depth agrees); `threshold`: relative error, or 0 for the image's mean error (SRD-Depth)."""
+    agrees), "agreed" (and the prior's depth agrees) or "nearer" (where the views reject, the nearer of teacher and prior); `threshold`: relative error, or 0 for the image's mean error (SRD-Depth)."""
 
     kind: str = "extended"
     threshold: float = 0.0
@@ -144,24 +144,23 @@ class Filter:
 
 @torch.inference_mode()
 def filter_clip(depth_net: DepthNet, pose_net: PoseNet, clip: Clip, config: Filter, step: int, pseudo: Tensor | None) -> Iterator[tuple]:
-    """(i, depth 1 1 h w, mask 1 1 h w, error 1 1 h w) of each frame that has both neighbours."""
+    """(i, depth, label, mask: each 1 1 h w) of each frame that has both neighbours; the label is the teacher's depth unless the filter mends it."""
     depth = predict_clip(depth_net, clip)
     T_next_tgt = predict_motion(pose_net, clip, step)
     K = torch.from_numpy(clip.K).to(depth)[None]
     for i in clip.targets(step):
         views = [(depth[[i + step]], T_next_tgt[[i]]), (depth[[i - step]], inverse(T_next_tgt[[i - step]]))]
         errors, valids = zip(*(reprojection_error(depth[[i]], source, K, T) for source, T in views), strict=True)
-        mask = filter_mask(errors, valids, config.threshold or "mean")
+        plain = filter_mask(errors, valids, config.threshold or "mean")
         relative_depth = pseudo[i][None, None].to(depth) if config.kind in WITH_PRIOR else None
-        mask = choose_mask(config.kind, mask, depth[[i]], relative_depth)
-        yield i, depth[[i]], mask, torch.stack(errors).mean(0)
+        yield i, depth[[i]], *choose_labels(config.kind, plain, depth[[i]], relative_depth)
 
 
 def write_labels(folder: Path, data: Path, teacher: Path, config: Filter, *, step: int = 1, pseudo: Path | None = None, split: str = "train") -> dict:
-    """Write the teacher's depth and the filter's mask of a split to `folder`; return coverage, and precision where truth is known.
+    """Write the labels and the filter's mask of a split to `folder`; return coverage, and precision where truth is known.
 
-    Precision: of the kept pixels, the share whose depth is within 25 % of the truth after the image's median scaling; `all` is
-    the same share without the filter.
+    Precision: of the kept pixels, the share whose label is within 25 % of the truth after the image's median scaling;
+    `precision_unfiltered` is the same share of the teacher's depth, everywhere.
     """
     device = Accelerator().device
     depth_net, pose_net = (checkpoint.load(teacher / name, device) for name in ("depth.safetensors", "pose.safetensors"))
@@ -170,10 +169,10 @@ def write_labels(folder: Path, data: Path, teacher: Path, config: Filter, *, ste
         maps = read_pseudo_clip(clip, pseudo) if pseudo else None
         out = folder / clip.path.parent.name / clip.name
         out.mkdir(parents=True, exist_ok=True)
-        for i, depth, mask, _ in filter_clip(depth_net, pose_net, clip, config, step, maps):
-            depth, mask = depth[0, 0].cpu().numpy(), mask[0, 0].cpu().numpy()
-            np.savez(out / f"{clip.stem(i)}.npz", depth=depth.astype(np.float16), mask=mask)
-            count_right(kept, clip, i, depth, mask)
+        for i, *maps_of_frame in filter_clip(depth_net, pose_net, clip, config, step, maps):
+            depth, label, mask = (x[0, 0].cpu().numpy() for x in maps_of_frame)
+            np.savez(out / f"{clip.stem(i)}.npz", depth=label.astype(np.float16), mask=mask)
+            count_right(kept, clip, i, depth, label, mask)
     coverage = {
         region: {"coverage": k / n, "precision": kr / max(k, 1), "precision_unfiltered": r / n}
         for region, (n, k, r, kr) in kept.items()
@@ -183,7 +182,7 @@ def write_labels(folder: Path, data: Path, teacher: Path, config: Filter, *, ste
     return coverage
 
 
-def count_right(kept: dict, clip: Clip, i: int, depth: np.ndarray, mask: np.ndarray) -> None:
+def count_right(kept: dict, clip: Clip, i: int, depth: np.ndarray, label: np.ndarray, mask: np.ndarray) -> None:
     """Add frame i to the counts of write_labels."""
     truth, movers = clip.depth(i), clip.movers(i)
     if truth is None:
@@ -191,10 +190,15 @@ def count_right(kept: dict, clip: Clip, i: int, depth: np.ndarray, mask: np.ndar
     known = truth > 0
     if not known.any():
         return
-    scaled = depth * np.median(truth[known] / depth[known])
-    right = np.maximum(scaled / np.maximum(truth, 1e-6), truth / scaled) < 1.25
+    was_right, right = (within_25_percent(x, truth, known) for x in (depth, label))
     regions = {"all": known}
     if movers is not None:
         regions |= {"static": known & (movers == 0), "dynamic": known & (movers > 0)}
     for region, where in regions.items():
-        kept[region] += [where.sum(), (where & mask).sum(), (where & right).sum(), (where & mask & right).sum()]
+        kept[region] += [where.sum(), (where & mask).sum(), (where & was_right).sum(), (where & mask & right).sum()]
+
+
+def within_25_percent(depth: np.ndarray, truth: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Which pixels are within 25 % of the truth after median scaling over `known`."""
+    scaled = depth * np.median(truth[known] / depth[known])
+    return np.maximum(scaled / np.maximum(truth, 1e-6), truth / scaled) < 1.25

@@ -7,7 +7,7 @@ from reference import losses as literal
 
 from ssmde_lib.errors import UserError
 from ssmde_lib.motion import rigid
-from ssmde_lib.multiview import ALIKE, agreed_mask, extend_mask, filter_mask, reprojection_error
+from ssmde_lib.multiview import ALIKE, agreed_mask, choose_labels, extend_mask, filter_mask, reprojection_error
 
 K = torch.tensor([[[20.0, 0, 9.5], [0, 20, 5.5], [0, 0, 1]]], dtype=torch.float64)
 MOTION = rigid(torch.tensor([[0.01, -0.02, 0.01, 0.1, 0.0, -0.3]], dtype=torch.float64))
@@ -97,3 +97,17 @@ def test_the_agreed_mask_drops_the_hole_that_the_views_confirm():
     assert torch.equal(agreed_mask(kept, truth, 0.01 * truth * (0.99 * ALIKE) ** mover.double()), kept), "nearly alike is alike"
     nothing = torch.zeros_like(kept)
     assert not agreed_mask(nothing, holed, truth).any()
+
+
+def test_where_the_views_reject_the_nearer_witness_speaks():
+    """A hole in the depth is filled; a prior that is further, and pixels that the views keep, change nothing."""
+    truth = torch.linspace(4, 40, 12).expand(1, 1, 8, 12).clone()
+    rejected = torch.zeros_like(truth, dtype=torch.bool)
+    rejected[..., 2:5, 3:6] = True
+    holed, timid = (truth.where(~rejected, factor * truth) for factor in (5.0, 0.5))
+    for depth, expected in ((holed, truth), (timid, timid)):
+        label, mask = choose_labels("nearer", ~rejected, depth, 0.01 * truth)
+        assert mask.all()
+        torch.testing.assert_close(label, expected)
+    torch.testing.assert_close(choose_labels("nearer", ~rejected, truth, 0.01 * holed)[0], truth)
+    assert torch.equal(choose_labels("nearer", ~rejected, holed, truth.flip(3))[0][~rejected], truth[~rejected])

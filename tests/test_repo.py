@@ -18,7 +18,7 @@ import lock
 MODULES = sorted((ROOT / "ssmde_lib").rglob("*.py"))
 FLOORS = [
     {"errors", "threads"},
-    {"camera", "motion", "metrics"},
+    {"camera", "motion", "metrics", "relative"},
     {"warp", "photometric", "networks"},
     {"world", "datasets", "prior", "losses", "multiview"},
     {"ablation", "objective", "training", "stages", "evaluation", "inference", "export"},

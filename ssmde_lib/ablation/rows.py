@@ -55,6 +55,7 @@ ROWS = {
     "student_plain": student("student, multi-view filter", "plain"),
     "student_extended": student("student, filter or the prior's order", "extended"),
     "student_agreed": student("student, filter and the prior's depth", "agreed"),
+    "student_nearer": student("student, the nearer of teacher and prior where the views reject", "nearer"),
     "student_labels": Row("the same, from the labels alone", LABELS_ALONE, teacher="teacher", filter=Filter("agreed")),
     "student_warm": student("student_extended, from the teacher's weights", "extended", warm_start=True),
     "multi_resolution": Row("neighbour: multi-resolution distillation", {"multi_resolution": 0.1}),

@@ -5,8 +5,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ssmde_lib.errors import UserError
+from ssmde_lib.relative import centred_log_ratio, log_ratio
 
-SMALLEST = 1e-6  # of depth inside of a logarithm, and of a variance inside of a square root
+SMALLEST = 1e-6  # of a variance inside of a square root
 
 
 def distillation_loss(
@@ -30,10 +31,6 @@ def image_mean(x: Float[Tensor, "b n"], mask: Bool[Tensor, "b n"]) -> Float[Tens
     return (x * mask).sum(1) / mask.sum(1).clamp(min=1)
 
 
-def log_ratio(student: Tensor, teacher: Tensor) -> Tensor:
-    return student.clamp(min=SMALLEST).log() - teacher.clamp(min=SMALLEST).log()
-
-
 def silog(student: Float[Tensor, "b n"], teacher: Float[Tensor, "b n"], mask: Bool[Tensor, "b n"]) -> Float[Tensor, " b"]:
     """Standard deviation of the log ratio; bounded gradient where it vanishes."""
     difference = log_ratio(student, teacher)
@@ -43,9 +40,7 @@ def silog(student: Float[Tensor, "b n"], teacher: Float[Tensor, "b n"], mask: Bo
 
 def log_l1(student: Float[Tensor, "b n"], teacher: Float[Tensor, "b n"], mask: Bool[Tensor, "b n"]) -> Float[Tensor, " b"]:
     """Mean absolute log ratio after the median's is removed."""
-    difference = log_ratio(student, teacher)
-    median = difference.detach().masked_fill(~mask, torch.nan).nanmedian(1, keepdim=True).values.nan_to_num()
-    return image_mean((difference - median).abs(), mask)
+    return image_mean(centred_log_ratio(student, teacher, mask).abs(), mask)
 
 
 def l1(student: Float[Tensor, "b n"], teacher: Float[Tensor, "b n"], mask: Bool[Tensor, "b n"]) -> Float[Tensor, " b"]:

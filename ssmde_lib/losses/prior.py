@@ -13,11 +13,11 @@ from torch import Tensor
 
 from ssmde_lib.camera import normals
 from ssmde_lib.losses.reductions import masked_mean
+from ssmde_lib.relative import CONFIDENT, centred_log_ratio
 
 UNRELIABLE = 0.2  # share of the pixels whose views agree least
 RANDOM_PAIRS = 0.1  # random pairs a pixel
 SHARPNESS = 10.0  # of the ranking's softplus: a pair in the right order by a factor 1.35 costs a twentieth of an undecided one
-CONFIDENT = 1.15  # ratio of relative depths from which their order is trusted
 EDGE = 0.1  # of the image's strongest gradient
 EDGE_SAMPLES = 0.1  # anchors drawn a pixel; those on an edge count
 NEAREST, FARTHEST = 3, 19  # pixels from an edge to a sampled point
@@ -176,5 +176,4 @@ def log_ratio_loss(
     For priors that predict depth up to scale alone, as `leres_small` does: near and far count by their relative error, while a
     shift fitted in depth is set by what is far.
     """
-    ratio = depth.log() - relative_depth.clamp(min=1e-4).log()
-    return weighted_mean((ratio - ratio.detach().flatten(1).median(1).values[:, None, None, None]).abs(), weight)
+    return weighted_mean(centred_log_ratio(depth, relative_depth).abs(), weight)
