@@ -68,7 +68,7 @@ def score_image(relative: np.ndarray, depth: np.ndarray, movers: np.ndarray | No
 @click.command()
 @click.option("--provider", default="leres_small", show_default=True)
 @click.option("--weights", type=Path, help="the provider's own by default")
-@click.option("--clips", default=4, show_default=True, help="test clips of each world, 50 frames each")
+@click.option("--clips", default=12, show_default=True, help="test clips of each world, 50 frames each")
 @click.option("--every", default=5, show_default=True, help="take every so many-th frame")
 @click.option("--split", type=click.Choice(["val", "test"]), default="test", show_default=True)
 @click.option("--packs", type=Path, default=Path("../shared/data"), show_default=True, help="folder of the real packs; skipped where absent")
