@@ -33,8 +33,8 @@ def test_views_are_varied_and_sensible(frames):
     medians = [np.median(frame.depth) for frame in frames]
     assert np.nanmin(medians) < 3 and np.max([m for m in medians if np.isfinite(m)]) > 10
     assert 0.1 < np.mean([np.isinf(frame.depth).any() for frame in frames]) < 0.9, "indoors and outdoors"
-    aspects = [frame.K[1, 1] / frame.K[0, 0] * 2 for frame in frames]
-    assert min(aspects) < 1.6 and max(aspects) > 2.6
+    squash = [frame.K[1, 1] / frame.K[0, 0] for frame in frames]
+    assert 6 / 7 < min(squash) < 0.9 and 1.1 < max(squash) < 7 / 6
     assert np.std([frame.rgb.mean() for frame in frames]) > 15
 
 
@@ -43,6 +43,11 @@ def test_size_changes_the_sampling_only():
     np.testing.assert_allclose((large.K[:2, 2] + 0.5) / 2 - 0.5, small.K[:2, 2])
     np.testing.assert_allclose(large.K[[0, 1], [0, 1]] / 2, small.K[[0, 1], [0, 1]])
     assert len(small.scene.primitives) == len(large.scene.primitives)
+
+
+def test_wide_pictures_are_taken_outdoors_narrow_ones_indoors():
+    roofed = {size: np.mean([np.isfinite(render_view(seed, *size).depth).all() for seed in range(40)]) for size in ((16, 48), (24, 32))}
+    assert roofed[16, 48] < roofed[24, 32] - 0.15
 
 
 def test_training_never_imports_the_worlds_it_serves():

@@ -128,7 +128,7 @@ def test_leres_follows_its_authors_rule(tmp_path, monkeypatch):
     torch.testing.assert_close(provider(images), expected, rtol=1e-4, atol=1e-5)
     about = provider.describe()
     assert about["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert about["input_size"] == [448, 448] and "d - min(d) + 0.01" in about["convention"]
+    assert about["input_sizes"] == [[448, 448]] and "d - min(d) + 0.01" in about["convention"]
 
 
 @pytest.fixture(scope="module")
@@ -149,6 +149,17 @@ def test_relative_depth_is_positive_repeatable_and_per_image(small):
     assert depth.shape == (3, 1, 64, 192) and depth.dtype == torch.float32
     assert torch.isfinite(depth).all() and (depth > 0).all()
     torch.testing.assert_close(small(images[1:2]), depth[1:2], rtol=1e-4, atol=1e-5)
+
+
+def test_a_mirrored_picture_has_the_mirrored_depth(small):
+    images = torch.rand(1, 3, 64, 192, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(small(images.flip(3)), small(images).flip(3), rtol=1e-4, atol=1e-4)
+
+
+def test_pictures_are_squashed_as_little_as_possible():
+    sizes = [(64, 192), (96, 128)]
+    for size, nearest in {(375, 1242): (64, 192), (480, 640): (96, 128), (96, 160): (96, 128), (300, 300): (96, 128)}.items():
+        assert providers.nearest_shape(sizes, size) == nearest
 
 
 def test_shipped_weights_know_depth(small):

@@ -67,7 +67,7 @@ def test_an_in_domain_prior_learns_from_the_world_s_own_depth(tmp_path):
     assert torch.equal(torch.get_rng_state(), state)
     assert len(curve) == 4 and np.isfinite(curve[-1]["held_out"])
     record = checkpoint.read_record(tmp_path / "out" / "prior.safetensors")
-    assert "not zero-shot" in record["trained_on"] and record["input_size"] == [32, 64]
+    assert "not zero-shot" in record["trained_on"] and record["input_sizes"] == [[32, 64]]
     assert get_provider("leres_small", weights=tmp_path / "out" / "prior.safetensors")(pictures(1)).shape == (1, 1, 32, 48)
 
 

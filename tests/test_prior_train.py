@@ -10,44 +10,53 @@ from click.testing import CliRunner
 from ssmde_lib.prior import evaluate, get_provider, train
 from ssmde_lib.prior.evaluate import score, score_image
 from ssmde_lib.prior.scenes import load_shards, render_shards
+from ssmde_lib.prior.train import Views
 
-SIZE = (32, 64)
+SIZE, TALL = (32, 64), (64, 64)
 
 
 @pytest.fixture(scope="module")
 def views(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("ssmde_lib.prior.scenes.SHARD", 8)
-        return load_shards(render_shards(tmp_path_factory.mktemp("views"), 0, 8, SIZE))
+        data = load_shards(render_shards(tmp_path_factory.mktemp("views"), 0, 8, SIZE))
+        return [Views(data, data, SIZE)]
 
 
 def test_it_learns(views, monkeypatch):
     monkeypatch.setattr(train, "augment", lambda images, depths, K, size: (images, depths, K))
-    net, curve = train.train(views, views, SIZE, steps=40, batch=8, seed=0, device="cpu")
+    net, curve = train.train(views, steps=40, batch=8, seed=0, device="cpu")
     assert curve[-1]["level"] < 0.6 * curve[0]["level"]
     assert "held_out" in curve[-1] and not net.training
 
 
+def test_shapes_take_turns(views, monkeypatch):
+    seen = []
+    monkeypatch.setattr(train, "augment", lambda images, depths, K, size: seen.append(size) or (images, depths, K))
+    train.train([*views, Views(views[0].train, views[0].held_out, TALL)], steps=4, batch=4, seed=0, device="cpu")
+    assert seen == [TALL, SIZE, TALL, SIZE]
+
+
 def test_one_seed_gives_one_network(views):
-    nets = [train.train(views, views, SIZE, steps=3, batch=4, seed=seed, device="cpu")[0].state_dict() for seed in (0, 0, 1)]
+    nets = [train.train(views, steps=3, batch=4, seed=seed, device="cpu")[0].state_dict() for seed in (0, 0, 1)]
     same, other = ([torch.equal(a, b) for a, b in zip(nets[0].values(), net.values(), strict=True)] for net in nets[1:])
     assert all(same) and not all(other)
 
 
 def test_the_command_writes_weights_that_the_provider_takes(tmp_path, monkeypatch):
-    monkeypatch.setattr(train, "RENDERED", SIZE)
+    monkeypatch.setattr(train, "SHAPES", {SIZE: SIZE, TALL: TALL})
     monkeypatch.setattr("ssmde_lib.prior.scenes.SHARD", 2)
     out = tmp_path / "w/leres_small.safetensors"
-    options = f"--views 4 --steps 4 --batch 2 --height 32 --width 64 --device cpu --cache {tmp_path / 'cache'} --out {out}"
+    options = f"--views 8 --steps 4 --batch 2 --device cpu --cache {tmp_path / 'cache'} --out {out}"
     monkeypatch.setattr(train, "VALIDATION", 0)
     monkeypatch.setattr(train, "render_shards", lambda folder, first, count, size: render_shards(folder, first, min(count, 4), size))
     result = CliRunner().invoke(train.main, options.split(), catch_exceptions=False)
     assert result.exit_code == 0, result.output
     record = json.loads(out.with_suffix(".json").read_text())
-    assert record["views"] == 4 and record["steps"] == record["steps_done"] == 4 and record["seed"] == 0
+    assert record["views"] == 8 and record["steps"] == record["steps_done"] == 4 and record["seed"] == 0
     assert record["curve"][-1]["step"] == 4 and record["training_seconds"] >= 0
     provider = get_provider("leres_small", weights=out)
-    assert provider.size == SIZE and (provider(torch.rand(1, 3, 40, 50)) > 0).all()
+    assert provider.sizes == [SIZE, TALL] and (provider(torch.rand(1, 3, 40, 50)) > 0).all()
 
 
 def test_score_of_perfect_and_reversed_priors():

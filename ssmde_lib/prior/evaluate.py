@@ -18,7 +18,7 @@ from ssmde_lib.metrics import align, order_accuracy
 from ssmde_lib.prior.providers import Provider, get_provider
 from ssmde_lib.world import render_clip
 
-WORLDS = {"street": ((64, 192), 80.0), "room": ((64, 192), 10.0)}  # size, greatest depth in metres
+WORLDS = {"street": ((64, 192), 80.0), "room": ((96, 128), 10.0)}  # size, greatest depth in metres
 PACKS = {"kitti_drive_0005_pack": 80.0, "hololens_000_pack": 10.0}
 TEST = 2  # the split's place in the seeds of world.write_world
 Sample = tuple[np.ndarray, np.ndarray, np.ndarray | None]  # rgb uint8 h w 3, depth h w, movers h w
@@ -68,7 +68,7 @@ def score_image(relative: np.ndarray, depth: np.ndarray, movers: np.ndarray | No
 @click.command()
 @click.option("--provider", default="leres_small", show_default=True)
 @click.option("--weights", type=Path, help="the provider's own by default")
-@click.option("--clips", default=4, show_default=True, help="test clips of each world, 50 frames each")
+@click.option("--clips", default=12, show_default=True, help="test clips of each world, 50 frames each")
 @click.option("--every", default=5, show_default=True, help="take every so many-th frame")
 @click.option("--split", type=click.Choice(["val", "test"]), default="test", show_default=True)
 @click.option("--packs", type=Path, default=Path("../shared/data"), show_default=True, help="folder of the real packs; skipped where absent")

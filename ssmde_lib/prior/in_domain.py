@@ -18,7 +18,7 @@ from ssmde_lib.datasets.clip import find_clips
 from ssmde_lib.errors import UserError
 from ssmde_lib.networks import checkpoint
 from ssmde_lib.prior.providers import SHIPPED
-from ssmde_lib.prior.train import train
+from ssmde_lib.prior.train import Views, train
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,13 +48,13 @@ def views(data: Path, split: str, every: int) -> dict[str, Tensor]:
 def fine_tune(data: Path, out: Path, options: FineTuning = FineTuning(), device: str = "cpu") -> list[dict]:
     """Fine-tune the shipped weights on the train split of `data`, write them to `out` and return the curve (held out: the val split)."""
     began = time.time()
-    train_views, val_views = (views(data, split, options.every) for split in ("train", "val"))
-    size = tuple(train_views["images"].shape[-2:])
+    seen, held_out = (views(data, split, options.every) for split in ("train", "val"))
+    size = tuple(seen["images"].shape[-2:])
     with torch.random.fork_rng(devices=[]):
-        net, curve = train(train_views, val_views, size, options.steps, options.batch, options.seed, device, start=SHIPPED)
+        net, curve = train([Views(seen, held_out, size)], options.steps, options.batch, options.seed, device, start=SHIPPED)
     record = {
         "started_from": SHIPPED.name, "trained_on": f"ground truth of {data.as_posix()}/train: an in-domain upper bound, not zero-shot",
-        "input_size": list(size), "training_seconds": round(time.time() - began), "torch": torch.__version__, **dataclasses.asdict(options),
+        "input_sizes": [size], "training_seconds": round(time.time() - began), "torch": torch.__version__, **dataclasses.asdict(options),
     }  # fmt: skip
     out.parent.mkdir(parents=True, exist_ok=True)
     checkpoint.save(net, out, record, half=True)

@@ -2,8 +2,9 @@
 
 Nothing here knows the tutorial's `street` and `room`: what stands about is composed of random primitives (on wheels or legs, upright,
 slabs, poles, tufts, piles), colours and patterns are random, and the camera's height, pitch, roll, field of view and aspect vary
-far more than theirs. What the scenes share with any photograph is what a prior can learn: things rest on surfaces, what is
-further is higher up to the horizon, smaller, hazier, and hidden by what is nearer. The renderer is the tutorial's own.
+far more than theirs. Wide pictures are mostly taken outdoors, narrower ones mostly indoors. What the scenes share with any photograph is
+what a prior can learn: things rest on surfaces, what is further is higher up to the horizon, smaller, hazier, and hidden by what is nearer.
+The renderer is the tutorial's own.
 """
 
 from collections.abc import Callable
@@ -28,13 +29,12 @@ class View:
 
 
 def sample_view(seed: int, height: int, width: int) -> View:
-    """A random view, deterministic by seed. Pixels need not be square: the virtual aspect is random, as if squashed to the size."""
+    """A random view, deterministic by seed; pixels are square up to a sixth."""
     rng = np.random.default_rng([2021, seed])
-    family = rng.choice([terrain, corridor, interior, clutter], p=[0.2, 0.4, 0.38, 0.02])
+    family = rng.choice(FAMILIES, p=WIDE if width > 2 * height else NARROW)
     field_of_view = np.deg2rad(rng.uniform(50, 100))
-    aspect = rng.choice([rng.uniform(1.2, 2.2), rng.uniform(2.2, 3.6)], p=[0.35, 0.65])
     fx = width / 2 / np.tan(field_of_view / 2)
-    fy = fx * aspect * height / width
+    fy = fx * log_uniform(rng, 6 / 7, 7 / 6)
     centre = rng.normal(0.5, 0.02, 2) * (width, height) - 0.5
     K = np.array([[fx, 0, centre[0]], [0, fy, centre[1]], [0, 0, 1]])
     scene, T_world_cam = family(rng, random_paint(rng), field_of_view)
@@ -409,3 +409,7 @@ def clutter(rng: Rng, paint: Paint, field_of_view: float) -> tuple[Scene, np.nda
     if rng.random() < 0.7:
         primitives.append(Primitive("box", (80, 80, 0.5), camera @ place(z=log_uniform(rng, 8, 30), yaw=rng.normal(0, 0.3), pitch=rng.normal(0, 0.3)), paint(3)))
     return Scene(primitives, **daylight(rng)), camera
+
+
+FAMILIES = (terrain, corridor, interior, clutter)
+WIDE, NARROW = (0.24, 0.48, 0.26, 0.02), (0.1, 0.2, 0.68, 0.02)  # how often each

@@ -10,6 +10,7 @@ Every provider returns a **positive** map, so that the ratio of two pixels means
 
 import difflib
 import hashlib
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,21 +36,39 @@ OFFICIAL = {
 
 
 class Provider:
-    """A network with its input size and the way from its output to relative depth; `about` is what `describe` returns."""
+    """A network with the input sizes it knows and the way from its output to relative depth; `about` is what `describe` returns."""
 
-    def __init__(self, net: nn.Module, size: tuple[int, int], to_relative: Callable[[Tensor], Tensor], about: dict, device: torch.device | str):
-        self.net, self.size, self.to_relative, self.about = net.to(device).eval(), size, to_relative, about
+    def __init__(
+        self, net: nn.Module, sizes: list[tuple[int, int]], to_relative: Callable[[Tensor], Tensor], about: dict, device: torch.device | str
+    ):
+        self.net, self.sizes, self.to_relative, self.about = net.to(device).eval(), sizes, to_relative, about
         self.device = torch.device(device)
 
     def __call__(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 1 h w"]:
         """Relative depth, positive, far is large, at the images' size; RGB in [0, 1]; half precision on GPUs."""
         with torch.no_grad(), torch.autocast(self.device.type, enabled=self.device.type == "cuda"):
-            output = self.net(preprocess(images.to(self.device), self.size))
+            output = self.net(preprocess(images.to(self.device), nearest_shape(self.sizes, images.shape[-2:])))
         return F.interpolate(self.to_relative(output.float()), images.shape[-2:], mode="bilinear", align_corners=False)
 
     def describe(self) -> dict:
         """Provider, weights and their SHA-256, input size, depth convention: JSON-able."""
-        return {**self.about, "input_size": list(self.size)}
+        return {**self.about, "input_sizes": [list(size) for size in self.sizes]}
+
+
+def nearest_shape(sizes: list[tuple[int, int]], size: tuple[int, int]) -> tuple[int, int]:
+    """The one of `sizes` (h, w) to which `size` is squashed least."""
+    return min(sizes, key=lambda known: abs(math.log(known[1] * size[0] / (known[0] * size[1]))))
+
+
+class BothWays(nn.Module):
+    """A network's mean output of a picture and of its mirror image: errors that depend on left and right cancel."""
+
+    def __init__(self, net: nn.Module):
+        super().__init__()
+        self.net = net
+
+    def forward(self, images: Tensor) -> Tensor:
+        return (self.net(images) + self.net(images.flip(-1)).flip(-1)) / 2
 
 
 def leres(variant: str = "resnext101", weights: str | Path | None = None, device: torch.device | str = "cpu", cache: str | Path | None = None) -> Provider:
@@ -63,7 +82,7 @@ def leres(variant: str = "resnext101", weights: str | Path | None = None, device
         "provider": "leres", "variant": variant, "weights": path.name, "sha256": pooch.file_hash(str(path)), "licence": LICENCE,
         "convention": "depth up to scale and shift, stored as d - min(d) + 0.01 of each image",
     }
-    return Provider(load_official(path, variant), OFFICIAL_SIZE, lambda d: d - d.amin((2, 3), keepdim=True) + 0.01, about, device)
+    return Provider(load_official(path, variant), [OFFICIAL_SIZE], lambda d: d - d.amin((2, 3), keepdim=True) + 0.01, about, device)
 
 
 def leres_small(weights: str | Path = SHIPPED, device: torch.device | str = "cpu") -> Provider:
@@ -74,7 +93,7 @@ def leres_small(weights: str | Path = SHIPPED, device: torch.device | str = "cpu
         "trained_on": record["trained_on"],
         "convention": "depth up to scale, exp(network output); the unknown field of view leaves some shift",
     }
-    return Provider(net, tuple(record["input_size"]), torch.exp, about, device)
+    return Provider(BothWays(net), [tuple(size) for size in record["input_sizes"]], torch.exp, about, device)
 
 
 class DisparityOf(nn.Module):
@@ -104,7 +123,7 @@ def depth_anything_v2(model: str | nn.Module = "depth-anything/Depth-Anything-V2
         "provider": "depth_anything_v2", "weights": name, "sha256": hash_state(model), "licence": "see the model card",
         "convention": "inverse depth q up to scale and shift, stored as 1 / (q / max(q) + 0.01) of each image",
     }
-    return Provider(DisparityOf(model), size, invert, about, device)
+    return Provider(DisparityOf(model), [size], invert, about, device)
 
 
 def invert(disparity: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h w"]:
