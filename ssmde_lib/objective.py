@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import itertools
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -28,6 +29,7 @@ from ssmde_lib.multiview import choose_labels, filter_mask, known_kind, reprojec
 from ssmde_lib.networks.depth_and_pose import DepthAndPose, Prediction
 from ssmde_lib.photometric import window_statistics
 from ssmde_lib.relative import centred_log_ratio
+from ssmde_lib.training import grown
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Losses:
     teacher: str = "labels"  # "labels" (a frozen teacher's, written by stage 07), "ema" or "snapshot" of the network itself
     filter: str = "plain"  # mask filter of an online teacher: "none", "plain", "extended", "agreed" or "nearer"
     decay: float = 0.99  # of the EMA teacher, a step
-    self_warmup: float = 0.5  # share of the training over which the weight of what a network teaches itself (online teacher, multi_resolution) grows from 0
+    self_warmup: float = 0.5  # share of the training over which the weights of an online teacher and of multi_resolution grow from 0
     snapshot_every: int = 100  # steps between snapshots
     # The neighbours' terms (shared/method.md section 5).
     multi_resolution: float = 0.0
@@ -160,17 +162,20 @@ class Objective:
         small = model(*half, source_depths=False).disparities[:1]
         own = self_supervised_loss(images, small, [self.depth(small[0])], None, K, prediction.T, self.weights)
         coarse = self.depth(upsample(small, depth.shape[-2:])[0])
-        finer_wins = self.error_of(depth, images, K, prediction) <= self.error_of(coarse, images, K, prediction)
+        fine_error, coarse_error = self.errors_of((depth, coarse), images, K, prediction)
         learner_is_coarse = centred_log_ratio(coarse, depth.detach())
         learner_is_fine = centred_log_ratio(depth, coarse.detach())
-        return own.terms["photometric"], torch.where(finer_wins, learner_is_coarse, learner_is_fine).abs().mean()
+        return own.terms["photometric"], torch.where(fine_error <= coarse_error, learner_is_coarse, learner_is_fine).abs().mean()
 
     @torch.no_grad()
-    def error_of(self, depth: Tensor, images: dict, K: Tensor, prediction: Prediction) -> Float[Tensor, "b 1 h w"]:
-        """The photometric error of a depth from the source that shows each pixel best."""
+    def errors_of(self, depths: Sequence[Tensor], images: dict, K: Tensor, prediction: Prediction) -> list[Float[Tensor, "b 1 h w"]]:
+        """The photometric error of each depth, from the source that shows each pixel best."""
         statistics = window_statistics(images["tgt"])
-        views = [look(images["tgt"], statistics, depth, images[s], None, K, prediction.T[s], self.weights.alpha) for s in SOURCES]
-        return minimum_error(views, None, False)[0]
+        errors = []
+        for depth in depths:
+            views = [look(images["tgt"], statistics, depth, images[s], None, K, prediction.T[s], self.weights.alpha) for s in SOURCES]
+            errors.append(minimum_error(views, None, False)[0])
+        return errors
 
     @torch.no_grad()
     def after_step(self, model: DepthAndPose, step: int) -> None:
@@ -195,11 +200,6 @@ class Objective:
     def load_state_dict(self, state: dict) -> None:
         if self.teacher is not None:
             self.teacher.load_state_dict(state)
-
-
-def grown(progress: float, warmup: float) -> float:
-    """The share of a weight that grows from 0 over the first `warmup` of the training."""
-    return min(1.0, progress / warmup) if warmup else 1.0
 
 
 def prior_weight(losses: Losses, reliability: Float[Tensor, "b 1 h w"] | None, progress: float) -> Float[Tensor, "b 1 h w"] | None:

@@ -133,7 +133,8 @@ def predict_motion(pose_net: PoseNet, clip: Clip, step: int, batch: int = 16) ->
 @dataclasses.dataclass(frozen=True)
 class Filter:
     """The multi-view mask filter. `kind`: "none", "plain" (forward-backward consistency), "extended" (or the prior's order
-    agrees), "agreed" (and the prior's depth agrees) or "nearer" (where the views reject, the nearer of teacher and prior); `threshold`: relative error, or 0 for the image's mean error (SRD-Depth)."""
+    agrees), "agreed" (and the prior's depth agrees) or "nearer" (where the views reject, the nearer of teacher and prior);
+    `threshold`: relative error, or 0 for the image's mean error (SRD-Depth)."""
 
     kind: str = "extended"
     threshold: float = 0.0
@@ -144,7 +145,7 @@ class Filter:
 
 @torch.inference_mode()
 def filter_clip(depth_net: DepthNet, pose_net: PoseNet, clip: Clip, config: Filter, step: int, pseudo: Tensor | None) -> Iterator[tuple]:
-    """(i, depth, label, mask: each 1 1 h w) of each frame that has both neighbours; the label is the teacher's depth unless the filter mends it."""
+    """(i, depth, label, mask) of each frame that has both neighbours, maps 1 1 h w; the label is the depth unless the filter mends it."""
     depth = predict_clip(depth_net, clip)
     T_next_tgt = predict_motion(pose_net, clip, step)
     K = torch.from_numpy(clip.K).to(depth)[None]

@@ -54,8 +54,13 @@ class Schedule:
         """
         progress = step / self.steps
         decay = {"constant": 1.0, "step": 0.1 if progress >= 0.75 else 1.0, "cosine": 0.5 * (1 + math.cos(math.pi * progress))}
-        rise = min(1.0, progress / self.warmup) if warmed and self.warmup else 1.0
+        rise = grown(progress, self.warmup) if warmed else 1.0
         return self.learning_rate * decay[self.decay] * rise
+
+
+def grown(progress: float, warmup: float) -> float:
+    """The share of its full value that something has which grows from 0 over the first `warmup` of the training; 1 without a warm-up."""
+    return min(1.0, progress / warmup) if warmup else 1.0
 
 
 def from_options(cls: type, options: dict):

@@ -69,6 +69,14 @@ def test_shards_resume_and_join(tmp_path, monkeypatch):
     np.testing.assert_array_equal(data["images"][3].permute(1, 2, 0), render_view(3, 32, 64).rgb)
 
 
+def test_a_short_shard_is_never_taken_for_a_full_one(tmp_path, monkeypatch):
+    monkeypatch.setattr("ssmde_lib.prior.scenes.SHARD", 4)
+    for count in (3, 4, 3, 5):
+        images = load_shards(render_shards(tmp_path, 0, count, (16, 32)))["images"]
+        assert len(images) == count
+        np.testing.assert_array_equal(images[-1].permute(1, 2, 0), render_view(count - 1, 16, 32).rgb)
+
+
 def test_a_cropped_pixel_keeps_its_ray():
     """Images that hold each pixel's own ray (x/z, y/z): after any crop, aspect and mirror the new K gives the same rays."""
     torch.manual_seed(0)

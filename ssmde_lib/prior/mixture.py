@@ -1,7 +1,7 @@
 """The broad mixture that `leres_small` learns from: random views of random procedural scenes, one a seed.
 
 Nothing here knows the tutorial's `street` and `room`: what stands about is composed of random primitives (on wheels or legs, upright,
-slabs, poles, tufts, piles), colours and patterns are random, and the camera's height, pitch, roll, field of view and aspect vary
+slabs, poles, tufts, piles), colours and patterns are random, and the camera's height, pitch, roll and field of view vary
 far more than theirs. Wide pictures are mostly taken outdoors, narrower ones mostly indoors. What the scenes share with any photograph is
 what a prior can learn: things rest on surfaces, what is further is higher up to the horizon, smaller, hazier, and hidden by what is nearer.
 The renderer is the tutorial's own.

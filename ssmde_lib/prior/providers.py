@@ -51,7 +51,7 @@ class Provider:
         return F.interpolate(self.to_relative(output.float()), images.shape[-2:], mode="bilinear", align_corners=False)
 
     def describe(self) -> dict:
-        """Provider, weights and their SHA-256, input size, depth convention: JSON-able."""
+        """Provider, weights and their SHA-256, input sizes, depth convention: JSON-able."""
         return {**self.about, "input_sizes": [list(size) for size in self.sizes]}
 
 

@@ -1,4 +1,4 @@
-"""Views of the mixture, rendered once and kept: shards of 250 views in a folder, so that an interrupted rendering goes on."""
+"""Views of the mixture, rendered once and kept: shards of at most 250 views in a folder, so that an interrupted rendering goes on."""
 
 import os
 from pathlib import Path
@@ -14,13 +14,16 @@ SHARD = 250  # views
 
 
 def render_shards(folder: str | Path, first: int, count: int, size: tuple[int, int]) -> list[Path]:
-    """Render the views with seeds first … first + count - 1 (multiples of 250), where missing; returns the shards' files."""
+    """Render the views with seeds first … first + count - 1, where missing; returns the shards' files."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"{size[0]}x{size[1]}_{seed:07d}.npz" for seed in range(first, first + count, SHARD)]
-    for path, seed in zip(paths, range(first, first + count, SHARD), strict=True):
-        if not path.is_file():
-            write_shard(path, range(seed, seed + SHARD), size)
+    paths = []
+    for seed in range(first, first + count, SHARD):
+        seeds = range(seed, min(seed + SHARD, first + count))
+        part = "" if len(seeds) == SHARD else f"_first{len(seeds)}"  # a short shard is never taken for a full one
+        paths.append(folder / f"{size[0]}x{size[1]}_{seed:07d}{part}.npz")
+        if not paths[-1].is_file():
+            write_shard(paths[-1], seeds, size)
     return paths
 
 

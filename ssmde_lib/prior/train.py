@@ -45,8 +45,8 @@ def train(
 ) -> tuple[LeReS, list[dict]]:
     """A trained network and its curve; AdamW with one cycle of the learning rate, bfloat16 networks, float32 losses.
 
-    The shapes take turns, a batch each. The network returned is the moving average of the weights; `start` is a checkpoint to go on from (another cycle of the rate);
-    `keep(network, curve)` is called ten times on the way.
+    The shapes take turns, a batch each. The network returned is the moving average of the weights; `start` is a checkpoint to go
+    on from (another cycle of the rate); `keep(network, curve)` is called ten times on the way.
     """
     torch.manual_seed(seed)
     net = checkpoint.load(start) if start else LeReS(**VARIANTS["small"])
@@ -116,11 +116,11 @@ def errors_of(net: LeReS, data: dict[str, Tensor], size: tuple[int, int], device
                 yield float((ratio / ratio.median() - 1).abs().mean())
 
 
-def rendered_views(cache: Path, views: int) -> list[Views]:
-    """`views` training views of the mixture, as many of each shape, and 250 held-out ones of each; rendered into `cache` where missing."""
+def rendered_views(cache: Path, views: int, held_out: int = 250) -> list[Views]:
+    """`views` training views of the mixture, as many of each shape, and `held_out` others of each; rendered into `cache` where missing."""
     each = views // len(SHAPES)
     return [
-        Views(load_shards(render_shards(cache, 0, each, rendered)), load_shards(render_shards(cache, VALIDATION, 250, rendered)), size)
+        Views(load_shards(render_shards(cache, 0, each, rendered)), load_shards(render_shards(cache, VALIDATION, held_out, rendered)), size)
         for size, rendered in SHAPES.items()
     ]
 
@@ -128,7 +128,7 @@ def rendered_views(cache: Path, views: int) -> list[Views]:
 @click.command()
 @click.option("--out", type=Path, default=Path("weights/leres_small.safetensors"), show_default=True)
 @click.option("--cache", type=Path, default=Path("runs/leres_small"), show_default=True, help="where rendered views are kept (80 kB each)")
-@click.option("--views", default=12_000, show_default=True, help="training views, a multiple of 500: half of them wide, half 4:3")
+@click.option("--views", default=12_000, show_default=True, help="training views: half of them wide, half 4:3")
 @click.option("--steps", default=24_000, show_default=True)
 @click.option("--batch", default=8, show_default=True)
 @click.option("--start", type=Path, help="weights to go on from, instead of from scratch")
