@@ -154,11 +154,11 @@ class Objective:
     def multi_resolution_terms(
         self, model: nn.Module, seen: tuple, depth: Tensor, images: dict, K: Tensor, prediction: Prediction
     ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-        """Predict at half resolution too; per pixel the prediction with the smaller photometric error teaches the other.
+        """Predict at half resolution too, in multiples of 32; per pixel the prediction with the smaller photometric error teaches the other.
 
         (Lee, Im, Yoon 2023.) Returns the half-resolution prediction's own photometric loss, and the mean difference in log-depth.
         """
-        half = [F.interpolate(image, scale_factor=0.5, mode="area") for image in seen]
+        half = [F.interpolate(image, [max(32, round(side / 64) * 32) for side in depth.shape[-2:]], mode="area") for image in seen]
         small = model(*half, source_depths=False).disparities[:1]
         own = self_supervised_loss(images, small, [self.depth(small[0])], None, K, prediction.T, self.weights)
         coarse = self.depth(upsample(small, depth.shape[-2:])[0])

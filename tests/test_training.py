@@ -283,6 +283,13 @@ STEPS = {
 }
 
 
+@pytest.mark.parametrize("size", [(64, 64), (96, 128), (64, 224)])
+def test_half_the_resolution_is_one_that_the_network_takes(size):
+    batch = torch.utils.data.default_collate([Moving(2, *size)[i] for i in range(2)])
+    objective = Objective(STEPS["neighbours"], model := TINY.build(0))
+    assert objective(model, batch, 0.5, torch.Generator(device="cpu").manual_seed(0))["photometric_half"].isfinite()
+
+
 @pytest.mark.parametrize("name", STEPS)
 def test_every_factory_in_a_step_names_its_device(name):
     model = TINY.build(0)
