@@ -1,28 +1,50 @@
-"""The pose network: what its correlation sees, and that it learns a motion which stacked frames alone teach slowly."""
+"""The pose network: what its motion equations say, and that it learns a motion which stacked frames alone teach slowly."""
 
 import pytest
 import torch
 import torch.nn.functional as F
 
-from ssmde_lib.networks.pose_net import RADIUS, PoseNet, correlation, places
+from ssmde_lib.camera import pixel_grid
+from ssmde_lib.networks.pose_net import LARGEST, MULTIPLE, PoseNet, motion_equations, places, small
+from ssmde_lib.warp import sample
 
 
-def test_correlation_peaks_where_a_feature_went():
-    x = torch.randn(2, 8, 12, 16, generator=torch.Generator().manual_seed(0))
-    moved = x.roll((1, -3), (2, 3))  # one down, three to the left
-    inside = correlation(x, moved).unflatten(1, (2 * RADIUS + 1,) * 2)[:, :, :, RADIUS:-RADIUS, RADIUS:-RADIUS]
-    assert torch.allclose(inside[:, RADIUS + 1, RADIUS - 3], torch.ones(()))
-    assert (inside.flatten(1, 2).argmax(1) == (RADIUS + 1) * (2 * RADIUS + 1) + RADIUS - 3).all()
+def smooth_texture(height: int, width: int, seed: int) -> torch.Tensor:
+    return F.interpolate(torch.rand(1, 1, 8, 16, generator=torch.Generator().manual_seed(seed)), (height, width), mode="bicubic")
 
 
-def test_correlation_against_the_definition():
-    generator = torch.Generator().manual_seed(1)
-    x, y = (torch.randn(1, 4, 6, 7, generator=generator) for _ in range(2))
-    found = correlation(x, y, radius=2).unflatten(1, (5, 5))
-    for dy, dx, row, column in ((0, 0, 3, 3), (-2, 1, 2, 4), (2, 2, 3, 1), (1, -2, 5, 6), (-2, 0, 1, 5)):
-        r, c = row + dy, column + dx
-        expected = F.cosine_similarity(x[0, :, row, column], y[0, :, r, c], 0) if 0 <= r < 6 and 0 <= c < 7 else torch.zeros(())
-        assert found[0, dy + 2, dx + 2, row, column] == pytest.approx(expected.item(), abs=1e-6)
+@pytest.mark.parametrize("motion", [(0.5, 0.0), (-0.3, 0.6), (0.05, -0.02)])
+def test_normal_equations_give_the_motion(motion):
+    tgt, u = smooth_texture(64, 128, 0), torch.tensor(motion)
+    src = sample(tgt, pixel_grid(64, 128, device=tgt.device) - u.view(1, 2, 1, 1))  # what was at x is now at x + u
+    xx, xy, yy, xd, yd, _ = motion_equations(tgt, src)[..., 4:-4, 4:-4].mean((0, 2, 3))
+    found = torch.linalg.solve(torch.stack([torch.stack([xx, xy]), torch.stack([xy, yy])]), -torch.stack([xd, yd]))
+    assert torch.allclose(found, u, atol=0.02 * float(u.norm()))
+
+
+def test_motion_equations_against_the_definition():
+    tgt, src = (torch.rand(1, 1, 9, 11, generator=torch.Generator().manual_seed(seed)) for seed in (1, 2))
+    def smoothed(x, r, c):
+        return x[0, 0, r - 1 : r + 2, c - 1 : c + 2].mean()
+    def slopes(r, c):
+        m = lambda r, c: (smoothed(tgt, r, c) + smoothed(src, r, c)) / 2
+        return (m(r, c + 1) - m(r, c - 1)) / 2, (m(r + 1, c) - m(r - 1, c)) / 2
+    energy = sum(x**2 + y**2 for x, y in (slopes(r, c) for r in range(2, 7) for c in range(3, 8))) / 25 + 2.5e-4
+    (x, y), d = slopes(4, 5), smoothed(src, 4, 5) - smoothed(tgt, 4, 5)
+    expected = torch.stack([x * x / energy, x * y / energy, y * y / energy, x * d / energy, y * d / energy, d / energy.sqrt()]).clamp(-3, 3)
+    assert torch.allclose(motion_equations(tgt, src)[0, :, 4, 5], expected, atol=1e-5)
+
+
+def test_nothing_moved_nothing_said():
+    tgt = smooth_texture(16, 24, 3)
+    assert motion_equations(tgt, tgt)[:, 3:].abs().max() == 0
+
+
+@pytest.mark.parametrize("size, expected", [((64, 192), (64, 192)), ((192, 640), (96, 320)), ((97, 130), (48, 64)), ((4, 500), (8, 496))])
+def test_small_frames_stay_large_ones_are_halved(size, expected):
+    found = tuple(small(torch.rand(1, 2, *size)).shape[-2:])
+    assert found == expected
+    assert min(found) <= LARGEST and all(side % MULTIPLE == 0 for side in found)
 
 
 def test_places_are_centred():
