@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from ssmde_lib.datasets.clip import Clip, Triplets, find_clips, read_pseudo_clip
+from ssmde_lib.errors import UserError
 from ssmde_lib.motion import inverse, rigid
 from ssmde_lib.multiview import WITH_PRIOR, choose_labels, filter_mask, known_kind, reprojection_error
 from ssmde_lib.networks import checkpoint
@@ -35,7 +36,7 @@ class Architecture:
     pose_width: int = 32
     min_depth: float = 0.1
     max_depth: float = 100.0
-    encoder: str = "resnet"  # or "efficientnet_lite0", from ImageNet weights (extra `imagenet`); `layers` is then without meaning
+    encoder: str = "resnet"  # or "efficientnet_lite0", from ImageNet weights; `layers` is then without meaning
 
     def build(self, seed: int) -> DepthAndPose:
         """Freshly initialised networks, a function of the seed; the global random state is left alone."""
@@ -71,8 +72,8 @@ def train_network(
     triplets = Triplets(find_clips(data, "train"), step, pseudo, labels)
     model = architecture.build(seed)
     if start:
-        model.depth_net.load_state_dict(checkpoint.load(start / "depth.safetensors").state_dict())
-        model.pose_net.load_state_dict(checkpoint.load(start / "pose.safetensors").state_dict())
+        for net, name in ((model.depth_net, "depth"), (model.pose_net, "pose")):
+            net.load_state_dict(same_architecture(net, start / f"{name}.safetensors").state_dict())
     objective = Objective(losses, model)
     log = train(
         model,
@@ -99,6 +100,14 @@ def train_network(
         checkpoint.save(model.pose_net, folder / "pose.safetensors", record)
         finish(folder)
     return log
+
+
+def same_architecture(net: nn.Module, path: Path) -> nn.Module:
+    """The network of the checkpoint `path`, which must be built as `net` is."""
+    loaded = checkpoint.load(path)
+    if differing := [key for key, value in net.architecture.items() if loaded.architecture[key] != value]:
+        raise UserError(f"a training cannot start from {path}: it has another {' and '.join(differing)}; set warm_start to False, or choose the same.")
+    return loaded
 
 
 def train_on(processes: int, folder: Path, *args, **options) -> list[dict]:
@@ -136,7 +145,7 @@ class Filter:
     agrees), "agreed" (and the prior's depth agrees) or "nearer" (where the views reject, the nearer of teacher and prior);
     `threshold`: relative error, or 0 for the image's mean error (SRD-Depth)."""
 
-    kind: str = "extended"
+    kind: str = "nearer"
     threshold: float = 0.0
 
     def __post_init__(self) -> None:

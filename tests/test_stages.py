@@ -1,5 +1,7 @@
 """The stages on a tiny world: what they write, that they learn, and what they say of bad input."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -53,6 +55,11 @@ def test_a_training_stage_writes_networks_that_say_where_they_come_from(teacher)
     net = checkpoint.load(teacher / "depth.safetensors")
     assert not net.training
     assert net.architecture["width"] == 8
+
+
+def test_a_warm_start_needs_the_same_architecture(world, teacher, tmp_path):
+    with pytest.raises(UserError, match=r"depth\.safetensors: it has another width; set warm_start to False"):
+        train_network(tmp_path, world / "data", replace(TINY, width=16), Losses(), SHORT, seed=0, start=teacher)
 
 
 @pytest.mark.parametrize("kind", KINDS)

