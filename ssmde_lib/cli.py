@@ -317,6 +317,22 @@ def ablation_adopt(profile: str) -> None:
         click.echo(f"adopted: {job}")
 
 
+@ablation.command("ship")
+@world_option
+@click.option("--row", required=True, help="Row of ssmde_lib/ablation/rows.py, such as scratch_teacher.")
+@click.option("--seed", default=0, show_default=True)
+@profile_option
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Files to write: OUT.safetensors and OUT_pose.safetensors.")
+def ablation_ship(world: str, row: str, seed: int, profile: str, out: Path) -> None:
+    """Write a row's weights, trained here, in half precision, each with its training record."""
+    from ssmde_lib.ablation import Job, ship
+
+    grid = read_grid(profile)
+    grid.world(world), grid.row(row)
+    for path in ship(grid, Job(world, row, seed), out):
+        click.echo(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+
+
 @ablation.command("table")
 @world_option
 @profile_option

@@ -4,11 +4,13 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
-from ssmde_lib.ablation import MAP, PRIOR, ROWS, Grid, Job, adopt, paired, read_records, run_row, summarise, table
+from ssmde_lib.ablation import MAP, PRIOR, ROWS, Grid, Job, adopt, paired, read_records, run_row, ship, summarise, table
 from ssmde_lib.ablation.grid import digest
 from ssmde_lib.ablation.records import write_record
 from ssmde_lib.errors import UserError
+from ssmde_lib.networks import checkpoint
 from ssmde_lib.notebook import find_root, load_yaml, read_parameters
 
 ROOT = find_root()
@@ -57,6 +59,19 @@ def test_rows_ask_what_notebooks_06_and_08_ask():
     student = read_parameters(ROOT / "notebooks" / "08_student.ipynb")
     assert ROWS["student_nearer"].losses == {"distillation": student["distillation"].default}
     assert PROFILES["laptop"]["student"]["warm_start"] is student["warm_start"].default
+
+
+def test_shipped_weights_are_the_job_s_and_say_how_to_make_them(tmp_path):
+    grid, job = grid_in(tmp_path), Job("street", "base", 0)
+    with pytest.raises(UserError, match=r"depth\.safetensors does not exist: train it first"):
+        ship(grid, job, tmp_path / "base")
+    run_row(grid, job)
+    paths = ship(grid, job, tmp_path / "base")
+    assert [path.name for path in paths] == ["base.safetensors", "base_pose.safetensors"]
+    for path, name in zip(paths, ("depth", "pose"), strict=True):
+        assert checkpoint.read_record(path)["command"] == "ssmde ablation run --world street --row base --seed 0 --profile tiny"
+        trained = checkpoint.load(grid.folder(job) / f"{name}.safetensors").state_dict()
+        assert all(torch.allclose(value, trained[key], rtol=1e-3, atol=1e-6) for key, value in checkpoint.load(path).state_dict().items())
 
 
 def test_a_job_is_run_once_and_again_when_its_settings_change(tmp_path):

@@ -19,6 +19,7 @@ from ssmde_lib.datasets.pack import import_clip
 from ssmde_lib.errors import UserError
 from ssmde_lib.evaluation import constant, evaluate_clips, get_protocol, training_median
 from ssmde_lib.inference import Predictor
+from ssmde_lib.networks import checkpoint
 from ssmde_lib.prior import get_provider, write_pseudo_depth
 from ssmde_lib.prior.degraded import Degraded
 from ssmde_lib.prior.in_domain import fine_tune
@@ -147,6 +148,18 @@ def publish(grid: Grid) -> None:
     for job in grid.unfinished():
         if (grid.folder(job) / DONE).is_file():
             run_row(grid, job)
+
+
+def ship(grid: Grid, job: Job, out: Path) -> list[Path]:
+    """Write a trained job's weights, in half precision, to `out`.safetensors and `out`_pose.safetensors, with their training records."""
+    command = f"ssmde ablation run --world {job.world} --row {job.row} --seed {job.seed} --profile {grid.profile}"
+    written = []
+    for name, stem in (("depth", out.name), ("pose", f"{out.name}_pose")):
+        source, path = grid.folder(job) / f"{name}.safetensors", out.with_name(f"{stem}.safetensors")
+        net = checkpoint.load(source)
+        checkpoint.save(net, path, checkpoint.read_record(source) | {"data": job.world, "command": command}, half=True)
+        written.append(path)
+    return written
 
 
 def train_row(grid: Grid, job: Job, force: bool = False) -> dict:
