@@ -145,7 +145,7 @@ class Filter:
     agrees), "agreed" (and the prior's depth agrees) or "nearer" (where the views reject, the nearer of teacher and prior);
     `threshold`: relative error, or 0 for the image's mean error (SRD-Depth)."""
 
-    kind: str = "nearer"
+    kind: str = "extended"
     threshold: float = 0.0
 
     def __post_init__(self) -> None:

@@ -44,7 +44,7 @@ def test_the_laptop_grid_holds_the_issue_s_rows(tmp_path):
         rows = set(grid.worlds[world].rows)
         assert main | {row for schedules in MAP.values() for row in schedules.values()} <= rows
     assert len(grid.spec["seeds"]) >= 3
-    assert all(set(grid.worlds[name].rows) >= {"base", "prior", "teacher", "student_nearer"} for name in ("kitti_drive", "hololens"))
+    assert all(set(grid.worlds[name].rows) >= {"base", "prior", "teacher", "student_extended"} for name in ("kitti_drive", "hololens"))
 
 
 def test_jobs_come_row_by_row(tmp_path):
@@ -57,7 +57,7 @@ def test_rows_ask_what_notebooks_06_and_08_ask():
     assert {name: declared[name].default for name in ("ranking", "log_ratio", "ssi", "normal", "edge_normal") if declared[name].default} == PRIOR
     assert declared["forgetting"].default == "exponential"
     student = read_parameters(ROOT / "notebooks" / "08_student.ipynb")
-    assert ROWS["student_nearer"].losses == {"distillation": student["distillation"].default}
+    assert ROWS["student_extended"].losses == {"distillation": student["distillation"].default}
     assert PROFILES["laptop"]["student"]["warm_start"] is student["warm_start"].default
 
 

@@ -75,5 +75,5 @@ ROWS |= {
     f"scratch_{name}": dataclasses.replace(
         ROWS[name], title=f"{ROWS[name].title}, from random weights", architecture=SCRATCH, teacher=ROWS[name].teacher and f"scratch_{ROWS[name].teacher}"
     )
-    for name in ("base", "prior", "teacher", "student_nearer")
+    for name in ("base", "prior", "teacher", "student_extended")
 }
