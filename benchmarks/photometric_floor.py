@@ -1,0 +1,72 @@
+"""Who is to blame for the photometric error that is left, depth or motion? Puts the truth in for each, as JSON.
+
+    OMP_NUM_THREADS=1 python benchmarks/photometric_floor.py runs/laptop/01_data runs/laptop/04_pose_and_depth
+
+Mean over the static pixels of the test clips that both neighbours' views reach; true depth and motion still leave an error, where things
+are hidden, shine or lie between two pixels.
+"""
+
+import json
+from pathlib import Path
+from statistics import mean
+
+import click
+import torch
+from torch import Tensor
+
+from ssmde_lib.datasets.clip import Clip, find_clips
+from ssmde_lib.motion import inverse
+from ssmde_lib.networks import checkpoint
+from ssmde_lib.photometric import photometric_error, window_statistics
+from ssmde_lib.stages import predict_clip, predict_motion
+from ssmde_lib.warp import reproject, sample
+
+SKY = 1000.0  # metres, where no depth is known
+
+
+def images_of(clip: Clip, frames: list[int]) -> list[Tensor]:
+    return [torch.from_numpy(clip.image(i)).permute(2, 0, 1)[None].float() / 255 for i in frames]
+
+
+def error(tgt: Tensor, sources: list[Tensor], depth: Tensor, K: Tensor, motions: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """The smaller error of the two views, and where both see the pixel."""
+    statistics, errors, seen = window_statistics(tgt), [], torch.ones_like(depth, dtype=torch.bool)
+    for source, T in zip(sources, motions, strict=True):
+        pixels, _, valid = reproject(depth, K, T)
+        errors.append(photometric_error(sample(source, pixels), tgt, y_statistics=statistics))
+        seen &= valid
+    return torch.minimum(*errors), seen
+
+
+@click.command()
+@click.argument("data", type=click.Path(exists=True, path_type=Path))
+@click.argument("stage", type=click.Path(exists=True, path_type=Path))
+@click.option("--every", default=4, show_default=True, help="frames between two that are measured")
+@torch.inference_mode()
+def main(data: Path, stage: Path, every: int) -> None:
+    depth_net, pose_net = (checkpoint.load(stage / f"{name}.safetensors") for name in ("depth", "pose"))
+    found: dict[str, list[float]] = {}
+    for clip in find_clips(data, "test"):
+        depths, T_next_tgt = predict_clip(depth_net, clip), predict_motion(pose_net, clip, 1)
+        poses, K = torch.from_numpy(clip.poses).float(), torch.from_numpy(clip.K).float()[None]
+        for i in clip.targets(1)[::every]:
+            prev, tgt, following = images_of(clip, [i - 1, i, i + 1])
+            truth = torch.from_numpy(clip.depth(i))[None, None]
+            static = (truth > 0) & (torch.from_numpy(clip.movers(i)) == 0)
+            true_T = [inverse(poses[[j]]) @ poses[[i]] for j in (i - 1, i + 1)]
+            own_T = [inverse(T_next_tgt[[i - 1]]), T_next_tgt[[i]]]
+            metres = true_T[1][0, :3, 3].norm() / own_T[1][0, :3, 3].norm()  # of a unit of the network's motion
+            true_depth = truth.where(truth > 0, SKY)
+            cases = {
+                "network": (depths[[i]], own_T), "true depth, own motion": (true_depth / metres, own_T),
+                "own depth, true motion": (depths[[i]] * (truth[static] / depths[[i]][static]).median(), true_T), "truth": (true_depth, true_T),
+            }  # fmt: skip
+            maps = {name: error(tgt, [prev, following], depth, K, T) for name, (depth, T) in cases.items()}
+            counted = static & torch.stack([seen for _, seen in maps.values()]).all(0)
+            for name, (values, _) in maps.items():
+                found.setdefault(name, []).append(float(values[counted].mean()))
+    print(json.dumps({"stage": stage.as_posix()} | {name: round(mean(values), 4) for name, values in found.items()}))
+
+
+if __name__ == "__main__":
+    main()
