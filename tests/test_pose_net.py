@@ -5,6 +5,8 @@ import torch
 import torch.nn.functional as F
 
 from ssmde_lib.camera import pixel_grid
+from ssmde_lib.errors import UserError
+from ssmde_lib.networks import checkpoint
 from ssmde_lib.networks.pose_net import LARGEST, MULTIPLE, PoseNet, motion_equations, places, small
 from ssmde_lib.warp import sample
 
@@ -56,6 +58,14 @@ def test_places_are_centred():
 def test_any_size(size):
     net = PoseNet(8).eval()
     assert net(torch.rand(2, 3, *size), torch.rand(2, 3, *size)).shape == (2, 6)
+
+
+def test_weights_of_another_design_are_refused_in_one_sentence(tmp_path):
+    former = PoseNet(8)
+    former.features = torch.nn.Conv2d(3, 16, 7)  # as before 2026-11-25
+    checkpoint.save(former, tmp_path / "pose.safetensors", {})
+    with pytest.raises(UserError, match=r"pose\.safetensors holds a PoseNet of another version of this library: run its stage again"):
+        checkpoint.load(tmp_path / "pose.safetensors")
 
 
 def test_learns_to_tell_left_from_right_in_seconds():

@@ -37,7 +37,10 @@ def load(path: str | Path, device: torch.device | str = "cpu") -> nn.Module:
             raise UserError(f"{path} is no checkpoint of this library: choose one written by a training stage.")
         net = NETWORKS[metadata["network"]](**json.loads(metadata["architecture"]))
         state = {key: file.get_tensor(key) for key in sorted(file.keys())}
-    net.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
+    try:
+        net.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
+    except RuntimeError:
+        raise UserError(f"{path} holds a {metadata['network']} of another version of this library: run its stage again.") from None
     return net.to(device).eval()
 
 
