@@ -15,11 +15,12 @@ import torch
 from torch import Tensor
 
 from ssmde_lib.datasets.clip import Clip, find_clips
+from ssmde_lib.losses import SelfSupervisedWeights
+from ssmde_lib.losses.self_supervised import look
 from ssmde_lib.motion import inverse
 from ssmde_lib.networks import checkpoint
-from ssmde_lib.photometric import photometric_error, window_statistics
+from ssmde_lib.photometric import window_statistics
 from ssmde_lib.stages import predict_clip, predict_motion
-from ssmde_lib.warp import reproject, sample
 
 SKY = 1000.0  # metres, where no depth is known
 
@@ -30,12 +31,9 @@ def images_of(clip: Clip, frames: list[int]) -> list[Tensor]:
 
 def error(tgt: Tensor, sources: list[Tensor], depth: Tensor, K: Tensor, motions: list[Tensor]) -> tuple[Tensor, Tensor]:
     """The smaller error of the two views, and where both see the pixel."""
-    statistics, errors, seen = window_statistics(tgt), [], torch.ones_like(depth, dtype=torch.bool)
-    for source, T in zip(sources, motions, strict=True):
-        pixels, _, valid = reproject(depth, K, T)
-        errors.append(photometric_error(sample(source, pixels), tgt, y_statistics=statistics))
-        seen &= valid
-    return torch.minimum(*errors), seen
+    statistics, alpha = window_statistics(tgt), SelfSupervisedWeights().alpha
+    views = [look(tgt, statistics, depth, source, None, K, T, alpha) for source, T in zip(sources, motions, strict=True)]
+    return torch.minimum(*(view.error for view in views)), views[0].valid & views[1].valid
 
 
 @click.command()

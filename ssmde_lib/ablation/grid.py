@@ -140,8 +140,7 @@ class Grid:
         return from_options(Architecture, self.spec.get("architecture", {}) | ROWS[job.row].architecture)
 
     def warm_start(self, job: Job) -> bool:
-        row = ROWS[job.row]
-        return bool(row.teacher) and (self.spec.get("student", {}).get("warm_start", False) if row.warm_start is None else row.warm_start)
+        return bool(ROWS[job.row].teacher) and self.spec.get("student", {}).get("warm_start", False)
 
     def data_settings(self, world: str) -> dict:
         facts = dataclasses.asdict(self.world(world))

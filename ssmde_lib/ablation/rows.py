@@ -19,8 +19,7 @@ QUALITIES = {
 class Row:
     """One configuration: what it changes of the base network's losses and architecture, and whose filtered depth it learns from.
 
-    `quality` names the prior that it listens to, `teacher` the row that teaches it; `warm_start` begins from the teacher's
-    weights (None: as the grid says).
+    `quality` names the prior that it listens to, `teacher` the row that teaches it.
     """
 
     title: str
@@ -29,11 +28,10 @@ class Row:
     quality: str = "shipped"
     teacher: str | None = None
     filter: Filter | None = None
-    warm_start: bool | None = None
 
 
-def student(title: str, kind: str, **changes) -> Row:
-    return Row(title, STUDENT, teacher="teacher", filter=Filter(kind), **changes)
+def student(title: str, kind: str) -> Row:
+    return Row(title, STUDENT, teacher="teacher", filter=Filter(kind))
 
 
 SCHEDULES = {
