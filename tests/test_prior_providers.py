@@ -156,12 +156,6 @@ def test_a_mirrored_picture_has_the_mirrored_depth(small):
     torch.testing.assert_close(small(images.flip(3)), small(images).flip(3), rtol=1e-4, atol=1e-4)
 
 
-def test_pictures_are_squashed_as_little_as_possible():
-    sizes = [(64, 192), (96, 128)]
-    for size, nearest in {(375, 1242): (64, 192), (480, 640): (96, 128), (96, 160): (96, 128), (300, 300): (96, 128)}.items():
-        assert providers.nearest_shape(sizes, size) == nearest
-
-
 def test_shipped_weights_know_depth(small):
     """On held-out views of its own mixture: the order of pixels, and the depth after scaling, beside the best constant."""
     order, error, constant = [], [], []

@@ -56,7 +56,7 @@ def test_the_command_writes_weights_that_the_provider_takes(tmp_path, monkeypatc
     assert record["views"] == 8 and record["steps"] == record["steps_done"] == 4 and record["seed"] == 0
     assert record["curve"][-1]["step"] == 4 and record["training_seconds"] >= 0
     provider = get_provider("leres_small", weights=out)
-    assert provider.sizes == [SIZE, TALL] and (provider(torch.rand(1, 3, 40, 50)) > 0).all()
+    assert provider.describe()["input_sizes"] == [list(SIZE), list(TALL)] and (provider(torch.rand(1, 3, 40, 50)) > 0).all()
 
 
 def test_score_of_perfect_and_reversed_priors():

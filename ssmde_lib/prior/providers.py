@@ -10,20 +10,18 @@ Every provider returns a **positive** map, so that the ratio of two pixels means
 
 import difflib
 import hashlib
-import math
-from collections.abc import Callable
 from pathlib import Path
 
 import pooch
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from ssmde_lib.errors import UserError
 from ssmde_lib.networks import checkpoint
-from ssmde_lib.networks.leres import OFFICIAL_SIZE, load_official, preprocess
+from ssmde_lib.networks.leres import OFFICIAL_SIZE, load_official
 from ssmde_lib.prior.download import Weights, fetch
+from ssmde_lib.prior.looks import ManyLooks, OneLook
 
 SHIPPED = Path(__file__).parents[2] / "weights" / "leres_small.safetensors"
 LICENCE = "Adobe Research, non-commercial research only, no redistribution"
@@ -36,39 +34,19 @@ OFFICIAL = {
 
 
 class Provider:
-    """A network with the input sizes it knows and the way from its output to relative depth; `about` is what `describe` returns."""
+    """A way to look at pictures, `predict` (a module of `ssmde_lib.prior.looks`), and what it is; `about` is what `describe` returns."""
 
-    def __init__(
-        self, net: nn.Module, sizes: list[tuple[int, int]], to_relative: Callable[[Tensor], Tensor], about: dict, device: torch.device | str
-    ):
-        self.net, self.sizes, self.to_relative, self.about = net.to(device).eval(), sizes, to_relative, about
-        self.device = torch.device(device)
+    def __init__(self, predict: nn.Module, about: dict, device: torch.device | str):
+        self.predict, self.about, self.device = predict.to(device).eval(), about, torch.device(device)
 
     def __call__(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 1 h w"]:
         """Relative depth, positive, far is large, at the images' size; RGB in [0, 1]; half precision on GPUs."""
         with torch.no_grad(), torch.autocast(self.device.type, enabled=self.device.type == "cuda"):
-            output = self.net(preprocess(images.to(self.device), nearest_shape(self.sizes, images.shape[-2:])))
-        return F.interpolate(self.to_relative(output.float()), images.shape[-2:], mode="bilinear", align_corners=False)
+            return self.predict(images.to(self.device))
 
     def describe(self) -> dict:
         """Provider, weights and their SHA-256, input sizes, depth convention: JSON-able."""
-        return {**self.about, "input_sizes": [list(size) for size in self.sizes]}
-
-
-def nearest_shape(sizes: list[tuple[int, int]], size: tuple[int, int]) -> tuple[int, int]:
-    """The one of `sizes` (h, w) to which `size` is squashed least."""
-    return min(sizes, key=lambda known: abs(math.log(known[1] * size[0] / (known[0] * size[1]))))
-
-
-class BothWays(nn.Module):
-    """A network's mean output of a picture and of its mirror image: errors that depend on left and right cancel."""
-
-    def __init__(self, net: nn.Module):
-        super().__init__()
-        self.net = net
-
-    def forward(self, images: Tensor) -> Tensor:
-        return (self.net(images) + self.net(images.flip(-1)).flip(-1)) / 2
+        return self.about
 
 
 def leres(variant: str = "resnext101", weights: str | Path | None = None, device: torch.device | str = "cpu", cache: str | Path | None = None) -> Provider:
@@ -81,19 +59,24 @@ def leres(variant: str = "resnext101", weights: str | Path | None = None, device
     about = {
         "provider": "leres", "variant": variant, "weights": path.name, "sha256": pooch.file_hash(str(path)), "licence": LICENCE,
         "convention": "depth up to scale and shift, stored as d - min(d) + 0.01 of each image",
+        "input_sizes": [list(OFFICIAL_SIZE)],
     }
-    return Provider(load_official(path, variant), [OFFICIAL_SIZE], lambda d: d - d.amin((2, 3), keepdim=True) + 0.01, about, device)
+    return Provider(OneLook(load_official(path, variant), OFFICIAL_SIZE, lambda d: d - d.amin((2, 3), keepdim=True) + 0.01), about, device)
 
 
-def leres_small(weights: str | Path = SHIPPED, device: torch.device | str = "cpu") -> Provider:
-    """The narrow LeReS trained by `ssmde_lib.prior.train` on a broad mixture of procedural scenes; shipped with the repository."""
+def leres_small(weights: str | Path = SHIPPED, whole_only: bool = False, device: torch.device | str = "cpu") -> Provider:
+    """The narrow LeReS trained by `ssmde_lib.prior.train` on a broad mixture of procedural scenes; shipped with the repository.
+
+    `whole_only` leaves the windows out (see `ManyLooks`): three times as fast, and not as good on what is small.
+    """
     net, record = checkpoint.load(weights), checkpoint.read_record(weights)
     about = {
         "provider": "leres_small", "weights": Path(weights).name, "sha256": pooch.file_hash(str(weights)), "licence": "MIT",
         "trained_on": record["trained_on"],
         "convention": "depth up to scale, exp(network output); the unknown field of view leaves some shift",
+        "looks": "the whole" if whole_only else "the whole and four windows", "input_sizes": [list(size) for size in record["input_sizes"]],
     }
-    return Provider(BothWays(net), [tuple(size) for size in record["input_sizes"]], torch.exp, about, device)
+    return Provider(ManyLooks(net, [tuple(size) for size in record["input_sizes"]], whole_only), about, device)
 
 
 class DisparityOf(nn.Module):
@@ -122,8 +105,9 @@ def depth_anything_v2(model: str | nn.Module = "depth-anything/Depth-Anything-V2
     about = {
         "provider": "depth_anything_v2", "weights": name, "sha256": hash_state(model), "licence": "see the model card",
         "convention": "inverse depth q up to scale and shift, stored as 1 / (q / max(q) + 0.01) of each image",
+        "input_sizes": [list(size)],
     }
-    return Provider(DisparityOf(model), [size], invert, about, device)
+    return Provider(OneLook(DisparityOf(model), size, invert), about, device)
 
 
 def invert(disparity: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h w"]:

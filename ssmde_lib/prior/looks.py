@@ -1,0 +1,82 @@
+"""How a network of one input size looks at a picture of any size: at once, or many times from nearer."""
+
+import math
+from collections.abc import Callable, Iterator
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ssmde_lib.networks.leres import preprocess
+
+WINDOW = 0.7  # of the picture's sides
+FEATHER = 0.15  # of the window's sides, over which its weight rises from its border
+Images = Float[Tensor, "b 3 h w"]
+Maps = Float[Tensor, "b 1 h w"]
+
+
+class OneLook(nn.Module):
+    """Relative depth of pictures by one pass: squashed to `size` (h, w), and the output made relative and resized back."""
+
+    def __init__(self, net: nn.Module, size: tuple[int, int], to_relative: Callable[[Tensor], Tensor]):
+        super().__init__()
+        self.net, self.size, self.to_relative = net, size, to_relative
+
+    def forward(self, images: Images) -> Maps:
+        output = self.net(preprocess(images, self.size)).float()
+        return F.interpolate(self.to_relative(output), images.shape[-2:], mode="bilinear", align_corners=False)
+
+
+class ManyLooks(nn.Module):
+    """Relative depth of pictures as the mean of many looks by a network of log-depth, each at the picture and its mirror image.
+
+    It looks at the whole in every one of `sizes`, and, unless `whole_only`, at four overlapping windows, which show what is small twice as
+    large. A window's log-depth, known up to a constant, is brought to the mean of the whole's there. What single looks get wrong by
+    themselves cancels; boosting by patches of Miangoleh et al. (2021) is the elaborate form of the idea.
+    """
+
+    def __init__(self, net: nn.Module, sizes: list[tuple[int, int]], whole_only: bool = False):
+        super().__init__()
+        self.net, self.sizes, self.whole_only = net, sizes, whole_only
+
+    def forward(self, images: Images) -> Maps:
+        whole = torch.stack([self.look(images, size) for size in self.sizes]).mean(0)
+        if self.whole_only:
+            return whole.exp()
+        size, total, weights = nearest_shape(self.sizes, images.shape[-2:]), whole.clone(), torch.ones_like(whole)
+        for window in windows(*images.shape[-2:]):
+            near = self.look(images[window], size)
+            near = near + (whole[window] - near).mean((2, 3), keepdim=True)
+            weight = feather(*near.shape[-2:]).to(near)
+            total[window] += weight * near
+            weights[window] += weight
+        return (total / weights).exp()
+
+    def look(self, images: Images, size: tuple[int, int]) -> Maps:
+        """Log-depth of pictures squashed to `size`, at their own size: mean over both ways round."""
+        inputs = preprocess(images, size)
+        both = (self.net(inputs) + self.net(inputs.flip(-1)).flip(-1)).float() / 2
+        return F.interpolate(both, images.shape[-2:], mode="bilinear", align_corners=False)
+
+
+def nearest_shape(sizes: list[tuple[int, int]], size: tuple[int, int]) -> tuple[int, int]:
+    """The one of `sizes` (h, w) to which `size` is squashed least."""
+    return min(sizes, key=lambda known: abs(math.log(known[1] * size[0] / (known[0] * size[1]))))
+
+
+def windows(height: int, width: int) -> Iterator[tuple]:
+    """Indices "b c h w" of the four windows in a picture's corners."""
+    for rows in (slice(0, round(WINDOW * height)), slice(height - round(WINDOW * height), height)):
+        for columns in (slice(0, round(WINDOW * width)), slice(width - round(WINDOW * width), width)):
+            yield (..., rows, columns)
+
+
+def feather(height: int, width: int) -> Float[Tensor, "h w"]:
+    """1 inside, falling linearly towards the border, so that a window leaves no seam."""
+
+    def ramp(n: int) -> Tensor:
+        middle = torch.arange(n, device="cpu") + 0.5
+        return (torch.minimum(middle, n - middle) / (FEATHER * n)).clamp(max=1)
+
+    return ramp(height)[:, None] * ramp(width)
