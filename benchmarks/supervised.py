@@ -10,7 +10,9 @@ from pathlib import Path
 
 import click
 import torch
+from torch import Tensor
 from torch.utils.data import default_collate
+from truth import fit
 
 from ssmde_lib.datasets.augment import augment
 from ssmde_lib.datasets.clip import Triplets, find_clips
@@ -18,7 +20,7 @@ from ssmde_lib.evaluation import evaluate_clips, get_protocol
 from ssmde_lib.inference import Predictor
 from ssmde_lib.losses import distillation_loss, upsample
 from ssmde_lib.stages import Architecture
-from ssmde_lib.training import Schedule, StepSampler, seeded
+from ssmde_lib.training import Schedule, seeded
 
 
 @click.command()
@@ -29,19 +31,18 @@ def main(data: Path, steps: int, seed: int) -> None:
     schedule = Schedule(steps=steps)
     triplets, test = Triplets(find_clips(data, "train")), find_clips(data, "test")
     net = Architecture().build(seed).depth_net.to(memory_format=torch.channels_last).train()
-    optimizer = torch.optim.Adam(net.parameters(), lr=schedule.learning_rate)
-    for step, indices in enumerate(StepSampler(len(triplets), schedule, seed)):
+
+    def loss_of(step: int, indices: list[int]) -> Tensor:
         batch = default_collate([triplets[i] for i in indices])
         truth = torch.stack([torch.from_numpy(triplets.clips[clip].depth(i)) for clip, i in (triplets.index[k] for k in indices)])
         images = {name: batch[name].float() / 255 for name in ("tgt", "prev", "next")}
         batch = augment(batch | images | {"teacher_depth": truth[:, None].float()}, seeded(seed, step, torch.device("cpu")))
         known = batch["teacher_depth"] > 0
         disparities = upsample(net(batch["tgt_aug"]), known.shape[-2:])
-        loss = sum(distillation_loss(net.depth(d), batch["teacher_depth"], known, "log_l1") for d in disparities)
-        optimizer.param_groups[0]["lr"] = schedule.rate(step)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+        return sum(distillation_loss(net.depth(d), batch["teacher_depth"], known, "log_l1") for d in disparities)
+
+    for _ in fit(net, len(triplets), schedule, seed, loss_of):
+        pass
     summary = evaluate_clips(Predictor(net.eval()), test, get_protocol("embedded")).summary()
     print(json.dumps({"clips": len(triplets.clips), "steps": steps, "seed": seed} | {region: row["abs_rel"] for region, row in summary.items()}))
 

@@ -14,13 +14,12 @@ import click
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
+from truth import METRES, fit
 
 from ssmde_lib.datasets.clip import Clip, find_clips, read_frame
 from ssmde_lib.motion import inverse, rigid
 from ssmde_lib.networks.pose_net import PoseNet
-from ssmde_lib.training import Schedule, StepSampler
-
-METRES = 20.0  # of a unit of translation, as depth's unit comes out in training
+from ssmde_lib.training import Schedule
 
 
 class Pairs(Dataset):
@@ -59,14 +58,13 @@ def main(data: Path, steps: int, seed: int) -> None:
     train, test = (Pairs(find_clips(data, split)) for split in ("train", "test"))
     torch.manual_seed(seed)
     net = PoseNet().train()
-    optimizer = torch.optim.Adam(net.parameters(), lr=schedule.learning_rate)
-    for step, indices in enumerate(StepSampler(len(train), schedule, seed)):
+
+    def loss_of(step: int, indices: list[int]) -> Tensor:
         tgt, src, truth = default_collate([train[i] for i in indices])
-        loss = sum(difference.abs().sum(1).mean() for difference in differences(rigid(net(tgt, src)), truth))
-        optimizer.param_groups[0]["lr"] = schedule.rate(step)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+        return sum(difference.abs().sum(1).mean() for difference in differences(rigid(net(tgt, src)), truth))
+
+    for _ in fit(net, len(train), schedule, seed, loss_of):
+        pass
     turned, moved, turns = [], [], []
     with torch.inference_mode():
         for k in range(len(test)):

@@ -12,6 +12,7 @@ import click
 import torch
 from torch import Tensor
 from torch.utils.data import default_collate
+from truth import METRES, fit
 
 from ssmde_lib.datasets.clip import Triplets, find_clips
 from ssmde_lib.evaluation import evaluate_clips, get_protocol
@@ -19,9 +20,8 @@ from ssmde_lib.inference import Predictor
 from ssmde_lib.losses import SelfSupervisedWeights, self_supervised_loss
 from ssmde_lib.motion import rigid
 from ssmde_lib.stages import Architecture
-from ssmde_lib.training import Schedule, StepSampler, seeded
+from ssmde_lib.training import Schedule, seeded
 
-METRES = 20.0  # a unit of depth: the network's range is centred on a few tenths
 WEIGHTS = SelfSupervisedWeights(smoothness=0.01)
 
 
@@ -50,22 +50,23 @@ def main(data: Path, steps: int, learning_rate: float, noise: float, seed: int) 
     schedule = Schedule(steps=steps, learning_rate=learning_rate)
     triplets, held_out = Triplets(find_clips(data, "train")), find_clips(data, "val")
     net = Architecture().build(seed).depth_net.to(memory_format=torch.channels_last)
-    optimizer = torch.optim.Adam(net.parameters(), lr=learning_rate)
-    for step, indices in enumerate(StepSampler(len(triplets), schedule, seed)):
+    photometric = []
+
+    def loss_of(step: int, indices: list[int]) -> Tensor:
         batch = default_collate([triplets[i] for i in indices])
         images = {name: batch[name].float() / 255 for name in ("tgt", "prev", "next")}
         turns = random_rotations(len(indices), noise, seeded(seed, step, torch.device("cpu")))
         T = dict(zip(("prev", "next"), turns @ torch.stack([true_motion(triplets, i) for i in indices], 1), strict=True))
         disparities = net(images["tgt"])
         terms = self_supervised_loss(images, disparities, [net.depth(d) for d in disparities], None, batch["K"], T, WEIGHTS).terms
-        optimizer.param_groups[0]["lr"] = schedule.rate(step)
-        optimizer.zero_grad()
-        sum(terms.values()).backward()
-        optimizer.step()
+        photometric.append(terms["photometric"].item())
+        return sum(terms.values())
+
+    for step in fit(net, len(triplets), schedule, seed, loss_of):
         if (step + 1) % (steps // 3) == 0:
             summary = evaluate_clips(Predictor(net.eval()), held_out, get_protocol("embedded")).summary()
             net.train()
-            print(json.dumps({"step": step + 1, "photometric": terms["photometric"].item()} | {r: s["abs_rel"] for r, s in summary.items()}), flush=True)
+            print(json.dumps({"step": step + 1, "photometric": photometric[-1]} | {r: s["abs_rel"] for r, s in summary.items()}), flush=True)
 
 
 if __name__ == "__main__":
