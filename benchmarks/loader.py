@@ -21,7 +21,6 @@ from reference.loader import load
 
 from ssmde_lib.datasets.augment import FRAMES, augment
 from ssmde_lib.datasets.clip import Clip, Triplets
-from ssmde_lib.datasets.stream import StreamedTriplets
 
 SIZE, FULL, BATCH = (192, 640), (375, 1242), 4
 KITTI = ROOT.parent / "shared/data/kitti_raw/2011_09_26/2011_09_26_drive_0005_sync/image_02/data"
@@ -61,7 +60,7 @@ def main():
         full, prepared = Path(folder) / "full", Path(folder) / "prepared"
         source = write_clip(full, FULL)
         write_clip(prepared, SIZE)
-        raw, streamed = StreamedTriplets([Clip(full)], SIZE), StreamedTriplets([Clip(prepared)], SIZE)
+        raw, streamed = Triplets([Clip(full)], memory=0, size=SIZE), Triplets([Clip(prepared)], memory=0)
         memory = Triplets([Clip(prepared)])
         batch = {key: torch.stack([raw[i][key] for i in range(BATCH)]) for key in ("tgt", "prev", "next", "K")}
         paths = sorted(full.glob("*.jpg"))

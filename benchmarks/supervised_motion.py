@@ -28,7 +28,7 @@ class Pairs(Dataset):
     def __init__(self, clips: list[Clip]):
         self.items = []
         for clip in clips:
-            frames = [(read_frame(clip, i), torch.from_numpy(clip.poses[i]).float()) for i in range(len(clip))]
+            frames = [(read_frame(clip, i, clip.size), torch.from_numpy(clip.poses[i]).float()) for i in range(len(clip))]
             self.items += [pair for a, b in pairwise(frames) for pair in ((a, b), (b, a))]
 
     def __len__(self) -> int:

@@ -9,8 +9,7 @@ import torch
 from reference import loader as literal
 
 from ssmde_lib.datasets.augment import FRAMES, colour_transform
-from ssmde_lib.datasets.clip import Clip
-from ssmde_lib.datasets.stream import StreamedTriplets
+from ssmde_lib.datasets.clip import Clip, Triplets
 from ssmde_lib.errors import UserError
 
 
@@ -25,7 +24,7 @@ def clip(tmp_path):
 
 
 def test_items_equal_the_literal_loader(clip):
-    item = StreamedTriplets([clip], (64, 192))[1]
+    item = Triplets([clip], size=(64, 192), memory=0)[1]
     for name, i in zip(FRAMES, (2, 1, 3), strict=True):
         expected = literal.read_frame(clip.path / clip.frames[i], (64, 192)).transpose(2, 0, 1) * 255
         assert item[name].dtype == torch.uint8
@@ -47,8 +46,8 @@ def test_batched_jitter_equals_one_operation_after_the_other(clip):
 
 
 def test_only_listed_targets_are_items(clip):
-    assert [i for _, i in StreamedTriplets([clip], (64, 192)).index] == [1, 2, 3]
+    assert [i for _, i in Triplets([clip], size=(64, 192), memory=0).index] == [1, 2, 3]
     (clip.path / "clip.json").write_text(json.dumps({"targets": [0, 3]}))
-    assert StreamedTriplets([Clip(clip.path)], (64, 192)).index == [(0, 3)]
+    assert Triplets([Clip(clip.path)], size=(64, 192), memory=0).index == [(0, 3)]
     with pytest.raises(UserError, match="too few frames for triplets with step 2"):
-        StreamedTriplets([Clip(clip.path)], (64, 192), step=2)
+        Triplets([Clip(clip.path)], size=(64, 192), step=2)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from ssmde_lib.camera import resize_intrinsics
 from ssmde_lib.errors import UserError
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -148,13 +149,15 @@ class Triplets(Dataset):
 
     Items: `tgt, prev, next` uint8 3 h w; `K` float32 3 3; with `pseudo` (a folder of the same splits and clips written by
     `prior.write_pseudo_depth`) `relative_depth` float32 1 h w; with `labels` (07_multiview_mask) `teacher_depth` float32 1 h w
-    and `teacher_mask` bool 1 h w. `step` is the distance of the neighbours in frames.
+    and `teacher_mask` bool 1 h w. `step` is the distance of the neighbours in frames. Frames of another `size` (h, w) are resized to it
+    when they are read, with their intrinsics; maps and labels are not.
     """
 
     def __init__(
-        self, clips: list[Clip], step: int = 1, pseudo: Path | None = None, labels: Path | None = None, memory: float = IN_MEMORY
-    ):
-        sizes = {clip.size for clip in clips}
+        self, clips: list[Clip], step: int = 1, pseudo: Path | None = None, labels: Path | None = None, memory: float = IN_MEMORY,
+        size: tuple[int, int] | None = None,
+    ):  # fmt: skip
+        sizes = {size} if size else {clip.size for clip in clips}
         if len(sizes) != 1:
             raise UserError(f"clips have different sizes {sorted(sizes)}: prepare the data set at one size.")
         self.size = height, width = sizes.pop()
@@ -166,8 +169,8 @@ class Triplets(Dataset):
             raise UserError(f"{clips[0].path} has too few frames for triplets with step {step}: use longer clips or a smaller step.")
         bytes_a_pixel = 3 + 4 * bool(pseudo) + 3 * bool(labels)
         held = height * width * sum(map(len, clips)) * bytes_a_pixel <= memory
-        self.images = [Frames(partial(read_frame, clip), range(len(clip)), held) for clip in clips]
-        self.intrinsics = [torch.from_numpy(clip.K).float() for clip in clips]
+        self.images = [Frames(partial(read_frame, clip, size=self.size), range(len(clip)), held) for clip in clips]
+        self.intrinsics = [torch.from_numpy(resize_intrinsics(clip.K, clip.size, self.size)).float() for clip in clips]
         self.pseudo = [Frames(partial(read_pseudo_frame, clip, pseudo), clip.targets(step), held) for clip in clips] if pseudo else None
         self.labels = [Frames(partial(read_label, clip, labels), clip.targets(step), held) for clip in clips] if labels else None
 
@@ -186,9 +189,12 @@ class Triplets(Dataset):
         return sample
 
 
-def read_frame(clip: Clip, i: int) -> torch.Tensor:
-    """Frame i, uint8 3 h w."""
-    return torch.from_numpy(clip.image(i)).permute(2, 0, 1)
+def read_frame(clip: Clip, i: int, size: tuple[int, int]) -> torch.Tensor:
+    """Frame i, uint8 3 h w, resized where it is not of that size (h, w)."""
+    image = clip.image(i)
+    if image.shape[:2] != size:
+        image = cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA)
+    return torch.from_numpy(image).permute(2, 0, 1)
 
 
 def clip_folder(clip: Clip, root: str | Path) -> Path:
