@@ -31,8 +31,8 @@ class OneLook(nn.Module):
 class ManyLooks(nn.Module):
     """Relative depth of pictures as the mean of many looks by a network of log-depth, each at the picture and its mirror image.
 
-    It looks at the whole in every one of `sizes`, and, unless `whole_only`, at four overlapping windows, which show what is small twice as
-    large. A window's log-depth, known up to a constant, is brought to the mean of the whole's there. What single looks get wrong by
+    It looks at the whole in every one of `sizes`, and, unless `whole_only`, at four overlapping windows, which show what is small 1.4 times
+    as large. A window's log-depth, known up to a constant, is brought to the mean of the whole's there. What single looks get wrong by
     themselves cancels; boosting by patches of Miangoleh et al. (2021) is the elaborate form of the idea.
     """
 

@@ -5,7 +5,7 @@ its shift is learned, and prediction and truth are aligned by scale alone (the m
 in inverse depth, normalised by the image's own mean, and in log-depth, which together weigh near and far as AbsRel does (a trimmed
 spread as the unit let single images of sky outweigh all others, and nothing was learned); the sky has no depth, only a bound from below.
 A fourth is ours: the level counts five times where something stands out, for things are few pixels, and without it the network learned
-ground and walls first and painted cars and walkers onto them.
+ground and walls first and painted cars and walkers onto them. So are the weights: normals of a young network are noise.
 """
 
 import math
