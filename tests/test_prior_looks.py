@@ -35,13 +35,16 @@ def test_looks_at_a_picture_without_doubt_agree():
     torch.testing.assert_close(OneLook(Brightness(), (64, 192), torch.exp)(ramp()).log(), expected)
 
 
-def test_the_whole_in_every_shape_and_four_windows_in_their_own_each_both_ways():
+def test_the_whole_in_its_own_and_in_taller_shapes_and_four_windows_each_both_ways():
     net = Brightness()
     ManyLooks(net, SIZES)(ramp())
     assert net.calls == 2 * [SIZES[0]] + 2 * [SIZES[1]] + 8 * [SIZES[0]]
     net.calls.clear()
     ManyLooks(net, SIZES, whole_only=True)(ramp())
     assert net.calls == 2 * [SIZES[0]] + 2 * [SIZES[1]]
+    net.calls.clear()
+    ManyLooks(net, SIZES)(ramp(48, 64))
+    assert net.calls == 10 * [SIZES[1]]
 
 
 def test_what_each_look_leaves_open_leaves_no_seam():

@@ -31,8 +31,8 @@ class OneLook(nn.Module):
 class ManyLooks(nn.Module):
     """Relative depth of pictures as the mean of many looks by a network of log-depth, each at the picture and its mirror image.
 
-    It looks at the whole in every one of `sizes`, and, unless `whole_only`, at four overlapping windows, which show what is small 1.4 times
-    as large. A window's log-depth, known up to a constant, is brought to the mean of the whole's there. What single looks get wrong by
+    It looks at the whole in the nearest shape of `sizes` and in those that are taller (flatter ones lose too much), and, unless `whole_only`, at
+    four overlapping windows, which show what is small 1.4 times as large. A window's log-depth, known up to a constant, is brought to the mean of the whole's there. What single looks get wrong by
     themselves cancels; boosting by patches of Miangoleh et al. (2021) is the elaborate form of the idea.
     """
 
@@ -41,12 +41,13 @@ class ManyLooks(nn.Module):
         self.net, self.sizes, self.whole_only = net, sizes, whole_only
 
     def forward(self, images: Images) -> Maps:
-        whole = torch.stack([self.look(images, size) for size in self.sizes]).mean(0)
+        own = nearest_shape(self.sizes, images.shape[-2:])
+        whole = torch.stack([self.look(images, size) for size in self.sizes if size[0] >= own[0]]).mean(0)
         if self.whole_only:
             return whole.exp()
-        size, total, weights = nearest_shape(self.sizes, images.shape[-2:]), whole.clone(), torch.ones_like(whole)
+        total, weights = whole.clone(), torch.ones_like(whole)
         for window in windows(*images.shape[-2:]):
-            near = self.look(images[window], size)
+            near = self.look(images[window], own)
             near = near + (whole[window] - near).mean((2, 3), keepdim=True)
             weight = feather(*near.shape[-2:]).to(near)
             total[window] += weight * near
