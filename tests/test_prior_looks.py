@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from ssmde_lib.networks.leres import IMAGENET_MEAN, IMAGENET_STD
-from ssmde_lib.prior.looks import ManyLooks, OneLook, feather, nearest_shape, windows
+from ssmde_lib.prior.looks import BothWays, ManyLooks, OneLook, feather, nearest_shape, windows
 
 SIZES = [(32, 96), (48, 64)]
 
@@ -32,19 +32,19 @@ def test_looks_at_a_picture_without_doubt_agree():
     many = ManyLooks(Brightness(), SIZES)(ramp()).log()
     inside = (..., slice(4, -4))  # a resized ramp is flat at its ends, and every window has ends
     assert float((many - expected)[inside].abs().max()) < 0.004
-    torch.testing.assert_close(OneLook(Brightness(), (64, 192), torch.exp)(ramp()).log(), expected)
+    torch.testing.assert_close(OneLook(Brightness(), [(64, 192)], torch.exp)(ramp()).log(), expected)
 
 
-def test_the_whole_in_its_own_and_in_taller_shapes_and_four_windows_each_both_ways():
+def test_the_whole_in_its_own_and_in_taller_shapes_and_four_windows():
     net = Brightness()
     ManyLooks(net, SIZES)(ramp())
-    assert net.calls == 2 * [SIZES[0]] + 2 * [SIZES[1]] + 8 * [SIZES[0]]
-    net.calls.clear()
-    ManyLooks(net, SIZES, whole_only=True)(ramp())
-    assert net.calls == 2 * [SIZES[0]] + 2 * [SIZES[1]]
+    assert net.calls == [*SIZES, *(4 * [SIZES[0]])]
     net.calls.clear()
     ManyLooks(net, SIZES)(ramp(48, 64))
-    assert net.calls == 10 * [SIZES[1]]
+    assert net.calls == 5 * [SIZES[1]]
+    net.calls.clear()
+    OneLook(BothWays(net), SIZES, torch.exp)(ramp())
+    assert net.calls == 2 * [SIZES[0]]
 
 
 def test_what_each_look_leaves_open_leaves_no_seam():

@@ -151,9 +151,11 @@ def test_relative_depth_is_positive_repeatable_and_per_image(small):
     torch.testing.assert_close(small(images[1:2]), depth[1:2], rtol=1e-4, atol=1e-5)
 
 
-def test_a_mirrored_picture_has_the_mirrored_depth(small):
-    images = torch.rand(1, 3, 64, 192, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(small(images.flip(3)), small(images).flip(3), rtol=1e-4, atol=1e-4)
+@pytest.mark.parametrize("many_looks", [False, True])
+def test_a_mirrored_picture_has_the_mirrored_depth(many_looks):
+    images, prior = torch.rand(1, 3, 64, 192, generator=torch.Generator().manual_seed(0)), get_provider("leres_small", many_looks=many_looks)
+    torch.testing.assert_close(prior(images.flip(3)), prior(images).flip(3), rtol=1e-4, atol=1e-4)
+    assert prior.describe()["looks"] == ("many" if many_looks else "one")
 
 
 def test_shipped_weights_know_depth(small):

@@ -17,34 +17,43 @@ Maps = Float[Tensor, "b 1 h w"]
 
 
 class OneLook(nn.Module):
-    """Relative depth of pictures by one pass: squashed to `size` (h, w), and the output made relative and resized back."""
+    """Relative depth of pictures by one pass: squashed to the nearest shape of `sizes` (h, w), the output made relative and resized back."""
 
-    def __init__(self, net: nn.Module, size: tuple[int, int], to_relative: Callable[[Tensor], Tensor]):
+    def __init__(self, net: nn.Module, sizes: list[tuple[int, int]], to_relative: Callable[[Tensor], Tensor]):
         super().__init__()
-        self.net, self.size, self.to_relative = net, size, to_relative
+        self.net, self.sizes, self.to_relative = net, sizes, to_relative
 
     def forward(self, images: Images) -> Maps:
-        output = self.net(preprocess(images, self.size)).float()
-        return F.interpolate(self.to_relative(output), images.shape[-2:], mode="bilinear", align_corners=False)
+        output = self.net(preprocess(images, nearest_shape(self.sizes, images.shape[-2:]))).float()
+        return resize(self.to_relative(output), images)
+
+
+class BothWays(nn.Module):
+    """A network's mean output of a picture and of its mirror image: errors that depend on left and right cancel."""
+
+    def __init__(self, net: nn.Module):
+        super().__init__()
+        self.net = net
+
+    def forward(self, images: Tensor) -> Tensor:
+        return (self.net(images) + self.net(images.flip(-1)).flip(-1)) / 2
 
 
 class ManyLooks(nn.Module):
-    """Relative depth of pictures as the mean of many looks by a network of log-depth, each at the picture and its mirror image.
+    """Relative depth of pictures as the mean of many looks by a network of log-depth.
 
-    It looks at the whole in the nearest shape of `sizes` and in those that are taller (flatter ones lose too much), and, unless `whole_only`, at
-    four overlapping windows, which show what is small 1.4 times as large. A window's log-depth, known up to a constant, is brought to the mean of the whole's there. What single looks get wrong by
-    themselves cancels; boosting by patches of Miangoleh et al. (2021) is the elaborate form of the idea.
+    It looks at the whole in the nearest shape of `sizes` and in those that are taller (flatter ones lose too much), and at four overlapping
+    windows, which show what is small 1.4 times as large. A window's log-depth, known up to a constant, is brought to the mean of the whole's
+    there. What single looks get wrong by themselves cancels; boosting by patches of Miangoleh et al. (2021) is the elaborate form of the idea.
     """
 
-    def __init__(self, net: nn.Module, sizes: list[tuple[int, int]], whole_only: bool = False):
+    def __init__(self, net: nn.Module, sizes: list[tuple[int, int]]):
         super().__init__()
-        self.net, self.sizes, self.whole_only = net, sizes, whole_only
+        self.net, self.sizes = net, sizes
 
     def forward(self, images: Images) -> Maps:
         own = nearest_shape(self.sizes, images.shape[-2:])
         whole = torch.stack([self.look(images, size) for size in self.sizes if size[0] >= own[0]]).mean(0)
-        if self.whole_only:
-            return whole.exp()
         total, weights = whole.clone(), torch.ones_like(whole)
         for window in windows(*images.shape[-2:]):
             near = self.look(images[window], own)
@@ -55,10 +64,13 @@ class ManyLooks(nn.Module):
         return (total / weights).exp()
 
     def look(self, images: Images, size: tuple[int, int]) -> Maps:
-        """Log-depth of pictures squashed to `size`, at their own size: mean over both ways round."""
-        inputs = preprocess(images, size)
-        both = (self.net(inputs) + self.net(inputs.flip(-1)).flip(-1)).float() / 2
-        return F.interpolate(both, images.shape[-2:], mode="bilinear", align_corners=False)
+        """Log-depth of pictures squashed to `size`, at their own size."""
+        return resize(self.net(preprocess(images, size)).float(), images)
+
+
+def resize(maps: Maps, images: Images) -> Maps:
+    """To the images' size."""
+    return F.interpolate(maps, images.shape[-2:], mode="bilinear", align_corners=False)
 
 
 def nearest_shape(sizes: list[tuple[int, int]], size: tuple[int, int]) -> tuple[int, int]:

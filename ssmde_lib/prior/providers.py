@@ -21,7 +21,7 @@ from ssmde_lib.errors import UserError
 from ssmde_lib.networks import checkpoint
 from ssmde_lib.networks.leres import OFFICIAL_SIZE, load_official
 from ssmde_lib.prior.download import Weights, fetch
-from ssmde_lib.prior.looks import ManyLooks, OneLook
+from ssmde_lib.prior.looks import BothWays, ManyLooks, OneLook
 
 SHIPPED = Path(__file__).parents[2] / "weights" / "leres_small.safetensors"
 LICENCE = "Adobe Research, non-commercial research only, no redistribution"
@@ -61,22 +61,23 @@ def leres(variant: str = "resnext101", weights: str | Path | None = None, device
         "convention": "depth up to scale and shift, stored as d - min(d) + 0.01 of each image",
         "input_sizes": [list(OFFICIAL_SIZE)],
     }
-    return Provider(OneLook(load_official(path, variant), OFFICIAL_SIZE, lambda d: d - d.amin((2, 3), keepdim=True) + 0.01), about, device)
+    return Provider(OneLook(load_official(path, variant), [OFFICIAL_SIZE], lambda d: d - d.amin((2, 3), keepdim=True) + 0.01), about, device)
 
 
-def leres_small(weights: str | Path = SHIPPED, whole_only: bool = False, device: torch.device | str = "cpu") -> Provider:
+def leres_small(weights: str | Path = SHIPPED, many_looks: bool = False, device: torch.device | str = "cpu") -> Provider:
     """The narrow LeReS trained by `ssmde_lib.prior.train` on a broad mixture of procedural scenes; shipped with the repository.
 
-    `whole_only` leaves the windows out (see `ManyLooks`): three times as fast, and not as good on what is small.
+    With `many_looks` it looks at parts of the picture too (see `ManyLooks`): better on what is small, and six times as slow.
     """
     net, record = checkpoint.load(weights), checkpoint.read_record(weights)
     about = {
         "provider": "leres_small", "weights": Path(weights).name, "sha256": pooch.file_hash(str(weights)), "licence": "MIT",
         "trained_on": record["trained_on"],
         "convention": "depth up to scale, exp(network output); the unknown field of view leaves some shift",
-        "looks": "the whole" if whole_only else "the whole and four windows", "input_sizes": [list(size) for size in record["input_sizes"]],
+        "looks": "many" if many_looks else "one", "input_sizes": [list(size) for size in record["input_sizes"]],
     }
-    return Provider(ManyLooks(net, [tuple(size) for size in record["input_sizes"]], whole_only), about, device)
+    net, sizes = BothWays(net), [tuple(size) for size in record["input_sizes"]]
+    return Provider(ManyLooks(net, sizes) if many_looks else OneLook(net, sizes, torch.exp), about, device)
 
 
 class DisparityOf(nn.Module):
@@ -107,7 +108,7 @@ def depth_anything_v2(model: str | nn.Module = "depth-anything/Depth-Anything-V2
         "convention": "inverse depth q up to scale and shift, stored as 1 / (q / max(q) + 0.01) of each image",
         "input_sizes": [list(size)],
     }
-    return Provider(OneLook(DisparityOf(model), size, invert), about, device)
+    return Provider(OneLook(DisparityOf(model), [size], invert), about, device)
 
 
 def invert(disparity: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h w"]:
