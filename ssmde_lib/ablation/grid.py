@@ -148,7 +148,7 @@ class Grid:
 
     def prior_settings(self, world: str, quality: str) -> dict:
         """Where the prior's maps come from: the shipped weights, and what was done to them or to their maps."""
-        facts = {"provider": "leres_small", "sha256": shipped_hash(), "quality": quality}
+        facts = {"provider": "leres_small", "sha256": shipped_hash(), "looks": "many", "quality": quality}
         if quality == "degraded":
             facts["degradation"] = dataclasses.asdict(Degradation())
         if quality == "in_domain":

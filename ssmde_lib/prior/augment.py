@@ -14,7 +14,7 @@ def augment(images: Images, depths: Float[Tensor, "b 1 h w"], K: Float[Tensor, "
     return photograph(coarsen(images)), depths, K
 
 
-def crop(images: Images, depths: Tensor, K: Tensor, size: tuple[int, int], smallest: float = 0.85) -> tuple[Tensor, Tensor, Tensor]:
+def crop(images: Images, depths: Tensor, K: Tensor, size: tuple[int, int], smallest: float = 0.75) -> tuple[Tensor, Tensor, Tensor]:
     """A random window of each image, half of them mirrored, resampled to `size`: colour bilinearly, depth by the nearest pixel."""
     b, device = len(images), images.device
     h, w = images.shape[-2:]

@@ -68,17 +68,17 @@ def score_image(relative: np.ndarray, depth: np.ndarray, movers: np.ndarray | No
 @click.command()
 @click.option("--provider", default="leres_small", show_default=True)
 @click.option("--weights", type=Path, help="the provider's own by default")
-@click.option("--many-looks", is_flag=True, help="leres_small looks at parts of the pictures too")
+@click.option("--one-look", is_flag=True, help="leres_small looks at whole pictures alone")
 @click.option("--clips", default=12, show_default=True, help="test clips of each world, 50 frames each")
 @click.option("--every", default=5, show_default=True, help="take every so many-th frame")
 @click.option("--split", type=click.Choice(["val", "test"]), default="test", show_default=True)
 @click.option("--packs", type=Path, default=Path("../shared/data"), show_default=True, help="folder of the real packs; skipped where absent")
 @click.option("--out", type=Path, default=Path("results/prior.json"), show_default=True)
-def main(provider: str, weights: Path | None, many_looks: bool, clips: int, every: int, split: str, packs: Path, out: Path) -> None:
+def main(provider: str, weights: Path | None, one_look: bool, clips: int, every: int, split: str, packs: Path, out: Path) -> None:
     """Score a provider on the held-out worlds and the real packs; print and write the figures."""
-    if many_looks and provider != "leres_small":
-        raise click.UsageError(f"--many-looks is leres_small's: {provider} looks once.")
-    prior = get_provider(provider, **({"weights": weights} if weights else {}), **({"many_looks": True} if many_looks else {}))
+    if one_look and provider != "leres_small":
+        raise click.UsageError(f"--one-look is leres_small's: {provider} looks once anyway.")
+    prior = get_provider(provider, **({"weights": weights} if weights else {}), **({"many_looks": False} if one_look else {}))
     results = {"provider": prior.describe(), "split": split}
     for world, (_, cap) in WORLDS.items():
         results[world] = score(prior, world_samples(world, clips, 50, every, ["train", "val", "test"].index(split)), cap)

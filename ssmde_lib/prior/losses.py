@@ -5,7 +5,7 @@ its shift is learned, and prediction and truth are aligned by scale alone (the m
 in inverse depth, normalised by the image's own mean, and in log-depth, which together weigh near and far as AbsRel does (a trimmed
 spread as the unit let single images of sky outweigh all others, and nothing was learned); the sky has no depth, only a bound from below.
 A fourth is ours: the level counts five times where something stands out, for things are few pixels, and without it the network learned
-ground and walls first and painted cars and walkers onto them.
+ground and walls first and painted cars and walkers onto them. So are the weights: normals of a young network are noise.
 """
 
 import math
@@ -20,6 +20,7 @@ from ssmde_lib.camera import normals
 SKY = 150.0  # metres: what the sky is at least
 THINGS = 4.0  # extra weight of the level where something stands out
 GAP = 1.15  # ratio of depths from which it does
+GRADIENT, NORMAL = 4.0, 0.3  # weights beside the level's
 DepthMap = Float[Tensor, "b 1 h w"]
 Mask = Bool[Tensor, "b 1 h w"]
 
@@ -35,7 +36,7 @@ def leres_loss(log_depth: DepthMap, depth: DepthMap, images: Float[Tensor, "b 3 
         "gradient": multi_scale_gradient(residual, known),
         "normal": pairwise_normals(residual + truth, truth, known, images, K),
     }
-    return losses | {"loss": losses["level"] + losses["gradient"] + losses["normal"]}
+    return losses | {"loss": losses["level"] + GRADIENT * losses["gradient"] + NORMAL * losses["normal"]}
 
 
 def align(log_depth: DepthMap, truth: DepthMap, known: Mask) -> DepthMap:

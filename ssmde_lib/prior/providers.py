@@ -64,10 +64,10 @@ def leres(variant: str = "resnext101", weights: str | Path | None = None, device
     return Provider(OneLook(load_official(path, variant), [OFFICIAL_SIZE], lambda d: d - d.amin((2, 3), keepdim=True) + 0.01), about, device)
 
 
-def leres_small(weights: str | Path = SHIPPED, many_looks: bool = False, device: torch.device | str = "cpu") -> Provider:
+def leres_small(weights: str | Path = SHIPPED, many_looks: bool = True, device: torch.device | str = "cpu") -> Provider:
     """The narrow LeReS trained by `ssmde_lib.prior.train` on a broad mixture of procedural scenes; shipped with the repository.
 
-    With `many_looks` it looks at parts of the picture too (see `ManyLooks`): better on what is small, and six times as slow.
+    With `many_looks` it looks at parts of the picture too (see `ManyLooks`): better on what is small, and five to six times as slow as one look.
     """
     net, record = checkpoint.load(weights), checkpoint.read_record(weights)
     about = {

@@ -129,7 +129,7 @@ def rendered_views(cache: Path, views: int, held_out: int = 250) -> list[Views]:
 @click.option("--out", type=Path, default=Path("weights/leres_small.safetensors"), show_default=True)
 @click.option("--cache", type=Path, default=Path("runs/leres_small"), show_default=True, help="where rendered views are kept (80 kB each)")
 @click.option("--views", default=12_000, show_default=True, help="training views: half of them wide, half 4:3")
-@click.option("--steps", default=24_000, show_default=True)
+@click.option("--steps", default=36_000, show_default=True)
 @click.option("--batch", default=8, show_default=True)
 @click.option("--start", type=Path, help="weights to go on from, instead of from scratch")
 @click.option("--seed", default=0, show_default=True)
