@@ -72,7 +72,8 @@ def fine_tune(data: Path, out: Path, options: FineTuning = FineTuning(), device:
 def main(data: Path, out: Path, device: str, **options) -> None:
     """Fine-tune leres_small on a data set's own depth: an upper bound, to be compared with the zero-shot prior."""
     curve = fine_tune(data, out, FineTuning(**options), device)
-    click.echo(f"{out}: held-out error {curve[-1].get('held_out')}")
+    errors = [entry["held_out"] for entry in curve if "held_out" in entry]
+    click.echo(f"{out}: held-out error {errors[-1] if errors else 'not measured in so few steps'}")
 
 
 if __name__ == "__main__":
