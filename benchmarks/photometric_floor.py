@@ -13,8 +13,9 @@ from statistics import mean
 import click
 import torch
 from torch import Tensor
+from truth import true_motions
 
-from ssmde_lib.datasets.clip import Clip, find_clips
+from ssmde_lib.datasets.clip import find_clips, read_frame
 from ssmde_lib.losses import SelfSupervisedWeights
 from ssmde_lib.losses.self_supervised import look
 from ssmde_lib.motion import inverse
@@ -23,10 +24,6 @@ from ssmde_lib.photometric import window_statistics
 from ssmde_lib.stages import predict_clip, predict_motion
 
 SKY = 1000.0  # metres, where no depth is known
-
-
-def images_of(clip: Clip, frames: list[int]) -> list[Tensor]:
-    return [torch.from_numpy(clip.image(i)).permute(2, 0, 1)[None].float() / 255 for i in frames]
 
 
 def error(tgt: Tensor, sources: list[Tensor], depth: Tensor, K: Tensor, motions: list[Tensor]) -> tuple[Tensor, Tensor]:
@@ -46,12 +43,12 @@ def main(data: Path, stage: Path, every: int) -> None:
     found: dict[str, list[float]] = {}
     for clip in find_clips(data, "test"):
         depths, T_next_tgt = predict_clip(depth_net, clip), predict_motion(pose_net, clip, 1)
-        poses, K = torch.from_numpy(clip.poses).float(), torch.from_numpy(clip.K).float()[None]
+        K = torch.from_numpy(clip.K).float()[None]
         for i in clip.targets(1)[::every]:
-            prev, tgt, following = images_of(clip, [i - 1, i, i + 1])
+            prev, tgt, following = (read_frame(clip, j)[None].float() / 255 for j in (i - 1, i, i + 1))
             truth = torch.from_numpy(clip.depth(i))[None, None]
             static = (truth > 0) & (torch.from_numpy(clip.movers(i)) == 0)
-            true_T = [inverse(poses[[j]]) @ poses[[i]] for j in (i - 1, i + 1)]
+            true_T = list(true_motions(clip, i, [i - 1, i + 1]).split(1))
             own_T = [inverse(T_next_tgt[[i - 1]]), T_next_tgt[[i]]]
             metres = true_T[1][0, :3, 3].norm() / own_T[1][0, :3, 3].norm()  # of a unit of the network's motion
             true_depth = truth.where(truth > 0, SKY)

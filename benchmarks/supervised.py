@@ -41,8 +41,7 @@ def main(data: Path, steps: int, seed: int) -> None:
         disparities = upsample(net(batch["tgt_aug"]), known.shape[-2:])
         return sum(distillation_loss(net.depth(d), batch["teacher_depth"], known, "log_l1") for d in disparities)
 
-    for _ in fit(net, len(triplets), schedule, seed, loss_of):
-        pass
+    fit(net, len(triplets), schedule, seed, loss_of)
     summary = evaluate_clips(Predictor(net.eval()), test, get_protocol("embedded")).summary()
     print(json.dumps({"clips": len(triplets.clips), "steps": steps, "seed": seed} | {region: row["abs_rel"] for region, row in summary.items()}))
 

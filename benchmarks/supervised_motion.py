@@ -14,10 +14,10 @@ import click
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
-from truth import METRES, fit
+from truth import METRES, fit, true_motions
 
 from ssmde_lib.datasets.clip import Clip, find_clips, read_frame
-from ssmde_lib.motion import inverse, rigid
+from ssmde_lib.motion import rigid
 from ssmde_lib.networks.pose_net import PoseNet
 from ssmde_lib.training import Schedule
 
@@ -28,15 +28,16 @@ class Pairs(Dataset):
     def __init__(self, clips: list[Clip]):
         self.items = []
         for clip in clips:
-            frames = [(read_frame(clip, i, clip.size), torch.from_numpy(clip.poses[i]).float()) for i in range(len(clip))]
-            self.items += [pair for a, b in pairwise(frames) for pair in ((a, b), (b, a))]
+            frames = [read_frame(clip, i) for i in range(len(clip))]
+            pairs = [pair for a, b in pairwise(range(len(clip))) for pair in ((a, b), (b, a))]
+            self.items += [(frames[tgt], frames[src], true_motions(clip, tgt, [src])[0]) for tgt, src in pairs]
 
     def __len__(self) -> int:
         return len(self.items)
 
     def __getitem__(self, k: int) -> tuple[Tensor, Tensor, Tensor]:
-        (tgt, T_world_tgt), (src, T_world_src) = self.items[k]
-        return tgt.float() / 255, src.float() / 255, inverse(T_world_src[None])[0] @ T_world_tgt
+        tgt, src, T_src_tgt = self.items[k]
+        return tgt.float() / 255, src.float() / 255, T_src_tgt
 
 
 def axis(R: Tensor) -> Tensor:
@@ -63,8 +64,7 @@ def main(data: Path, steps: int, seed: int) -> None:
         tgt, src, truth = default_collate([train[i] for i in indices])
         return sum(difference.abs().sum(1).mean() for difference in differences(rigid(net(tgt, src)), truth))
 
-    for _ in fit(net, len(train), schedule, seed, loss_of):
-        pass
+    fit(net, len(train), schedule, seed, loss_of)
     turned, moved, turns = [], [], []
     with torch.inference_mode():
         for k in range(len(test)):

@@ -12,7 +12,7 @@ import click
 import torch
 from torch import Tensor
 from torch.utils.data import default_collate
-from truth import METRES, fit
+from truth import METRES, fit, true_motions
 
 from ssmde_lib.datasets.clip import Triplets, find_clips
 from ssmde_lib.evaluation import evaluate_clips, get_protocol
@@ -25,11 +25,10 @@ from ssmde_lib.training import Schedule, seeded
 WEIGHTS = SelfSupervisedWeights(smoothness=0.01)
 
 
-def true_motion(triplets: Triplets, index: int) -> Tensor:
+def neighbours_motion(triplets: Triplets, index: int) -> Tensor:
     """T_prev_tgt and T_next_tgt of a triplet, "2 4 4", in network units."""
     clip, i = triplets.index[index]
-    poses = torch.from_numpy(triplets.clips[clip].poses).float()
-    T = torch.linalg.inv(poses[[i - triplets.step, i + triplets.step]]) @ poses[i]
+    T = true_motions(triplets.clips[clip], i, [i - triplets.step, i + triplets.step])
     T[:, :3, 3] /= METRES
     return T
 
@@ -56,17 +55,19 @@ def main(data: Path, steps: int, learning_rate: float, noise: float, seed: int) 
         batch = default_collate([triplets[i] for i in indices])
         images = {name: batch[name].float() / 255 for name in ("tgt", "prev", "next")}
         turns = random_rotations(len(indices), noise, seeded(seed, step, torch.device("cpu")))
-        T = dict(zip(("prev", "next"), turns @ torch.stack([true_motion(triplets, i) for i in indices], 1), strict=True))
+        T = dict(zip(("prev", "next"), turns @ torch.stack([neighbours_motion(triplets, i) for i in indices], 1), strict=True))
         disparities = net(images["tgt"])
         terms = self_supervised_loss(images, disparities, [net.depth(d) for d in disparities], None, batch["K"], T, WEIGHTS).terms
         photometric.append(terms["photometric"].item())
         return sum(terms.values())
 
-    for step in fit(net, len(triplets), schedule, seed, loss_of):
+    def measure(step: int) -> None:
         if (step + 1) % (steps // 3) == 0:
             summary = evaluate_clips(Predictor(net.eval()), held_out, get_protocol("embedded")).summary()
             net.train()
             print(json.dumps({"step": step + 1, "photometric": photometric[-1]} | {r: s["abs_rel"] for r, s in summary.items()}), flush=True)
+
+    fit(net, len(triplets), schedule, seed, loss_of, measure)
 
 
 if __name__ == "__main__":

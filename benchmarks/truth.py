@@ -1,17 +1,29 @@
-"""Shared by the benchmarks that teach a network by an embedded world's truth: a plain training loop, and the unit of translation."""
+"""Shared by the benchmarks that put an embedded world's truth in for depth or motion: true motion, its unit, a plain training loop."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
+from ssmde_lib.datasets.clip import Clip
+from ssmde_lib.motion import inverse
 from ssmde_lib.training import Schedule, StepSampler
 
 METRES = 20.0  # of a unit of depth and translation, as it comes out in training: the network's range is centred on a few tenths
 
 
-def fit(net: nn.Module, examples: int, schedule: Schedule, seed: int, loss_of: Callable[[int, list[int]], Tensor]) -> Iterator[int]:
-    """Trains `net` by `loss_of(step, indices of examples)`; yields every step that has been taken."""
+def true_motions(clip: Clip, tgt: int, sources: list[int]) -> Float[Tensor, "n 4 4"]:
+    """T_src_tgt of each source frame, metres."""
+    poses = torch.from_numpy(clip.poses).float()
+    return inverse(poses[sources]) @ poses[tgt]
+
+
+def fit(
+    net: nn.Module, examples: int, schedule: Schedule, seed: int, loss_of: Callable[[int, list[int]], Tensor],
+    after: Callable[[int], None] = lambda step: None,
+) -> None:  # fmt: skip
+    """Train `net` by `loss_of(step, indices of examples)`; `after(step)` is called when a step has been taken."""
     optimizer = torch.optim.Adam(net.parameters(), lr=schedule.learning_rate)
     for step, indices in enumerate(StepSampler(examples, schedule, seed)):
         loss = loss_of(step, indices)
@@ -19,4 +31,4 @@ def fit(net: nn.Module, examples: int, schedule: Schedule, seed: int, loss_of: C
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        yield step
+        after(step)

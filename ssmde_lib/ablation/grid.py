@@ -7,10 +7,9 @@ something else; what is committed, the record of a job, holds its settings and i
 import dataclasses
 import hashlib
 import json
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
-import pooch
 import yaml
 
 from ssmde_lib.ablation.rows import ROWS, Row
@@ -19,7 +18,7 @@ from ssmde_lib.multiview import WITH_PRIOR
 from ssmde_lib.objective import Losses
 from ssmde_lib.prior.degraded import Degradation
 from ssmde_lib.prior.in_domain import FineTuning
-from ssmde_lib.prior.providers import SHIPPED
+from ssmde_lib.prior.providers import leres_small
 from ssmde_lib.stages import Architecture
 from ssmde_lib.training import Schedule, from_options
 
@@ -148,7 +147,7 @@ class Grid:
 
     def prior_settings(self, world: str, quality: str) -> dict:
         """Where the prior's maps come from: the shipped weights, and what was done to them or to their maps."""
-        facts = {"provider": "leres_small", "sha256": shipped_hash(), "looks": "many", "quality": quality}
+        facts = shipped_prior() | {"quality": quality}
         if quality == "degraded":
             facts["degradation"] = dataclasses.asdict(Degradation())
         if quality == "in_domain":
@@ -233,5 +232,8 @@ def flat(settings: dict, prefix: str = "") -> dict:
     return found
 
 
-def shipped_hash() -> str:
-    return pooch.file_hash(str(SHIPPED))
+@cache
+def shipped_prior() -> dict:
+    """What the shipped prior says of itself, as far as its maps depend on it."""
+    about = leres_small().describe()
+    return {key: about[key] for key in ("provider", "sha256", "looks")}

@@ -189,10 +189,10 @@ class Triplets(Dataset):
         return sample
 
 
-def read_frame(clip: Clip, i: int, size: tuple[int, int]) -> torch.Tensor:
-    """Frame i, uint8 3 h w, resized where it is not of that size (h, w)."""
+def read_frame(clip: Clip, i: int, size: tuple[int, int] | None = None) -> torch.Tensor:
+    """Frame i, uint8 3 h w, resized where it is not of the `size` (h, w) that is asked for."""
     image = clip.image(i)
-    if image.shape[:2] != size:
+    if size and image.shape[:2] != size:
         image = cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA)
     return torch.from_numpy(image).permute(2, 0, 1)
 
