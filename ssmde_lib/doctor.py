@@ -2,7 +2,6 @@
 
 import os
 import platform
-from importlib import metadata
 from pathlib import Path
 
 import pooch
@@ -10,6 +9,7 @@ import torch
 
 from ssmde_lib.errors import UserError
 from ssmde_lib.networks.checkpoint import read_record
+from ssmde_lib.notebook import version
 from ssmde_lib.threads import cores
 
 PACKAGES = {
@@ -34,13 +34,6 @@ def examine(root: Path) -> dict:
         "runs": {path.name: sorted(p.parent.name for p in path.glob("*/stage.json")) for path in sorted((root / "runs").glob("*"))},
         "data": describe_data(root / "data"),
     }
-
-
-def version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def processor_has_bf16() -> bool | None:

@@ -47,6 +47,11 @@ def best_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")
 
 
+def device_name() -> str:
+    """What the fastest device is called: a GPU's product name, else cpu or mps."""
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else best_device().type
+
+
 class Predictor:
     """A depth network that takes pictures of any size.
 

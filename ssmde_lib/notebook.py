@@ -236,10 +236,17 @@ def git_commit(root: Path) -> str | None:
     return commit + ("+changes" if changes else "")
 
 
-def package_versions() -> dict[str, str]:
-    """Versions of the direct dependencies."""
+def package_versions() -> dict[str, str | None]:
+    """Versions of the direct dependencies; None of one that goes by another name here (opencv-python-headless)."""
     wanted = [re.match(r"[\w.-]+", line)[0] for line in metadata.requires("ssmde") or [] if "extra ==" not in line]
-    return {"python": sys.version.split()[0]} | {name: metadata.version(name) for name in wanted}
+    return {"python": sys.version.split()[0]} | {name: version(name) for name in wanted}
+
+
+def version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def device_and_memory() -> tuple[str, dict[str, float]]:

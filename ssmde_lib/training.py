@@ -142,17 +142,17 @@ def train(
         model.to(memory_format=torch.channels_last)
     groups = [{"params": part.parameters(), "warmed": name == "depth_net"} for name, part in model.named_children()]
     optimizer = torch.optim.Adam(groups, lr=schedule.learning_rate, fused=True)
-    prepared, optimizer = accelerator.prepare(torch.compile(model) if schedule.compile else model, optimizer)
-    accelerator.register_for_checkpointing(objective)
-    device, process = accelerator.device, accelerator.process_index
-    state, log_path = folder / "state", folder / "train.jsonl"
-    start, log = restore(accelerator, state, log_path)
-    sampler = StepSampler(len(data), schedule, seed, start, process, accelerator.num_processes)
-    loader = iter(DataLoader(data, batch_sampler=sampler, num_workers=schedule.workers, pin_memory=device.type == "cuda"))
-    bar = tqdm(range(start, schedule.steps), disable=not (progress_bar and accelerator.is_main_process), mininterval=5, ncols=90)
-    sums: dict[str, Tensor] = {}
-    began = time.perf_counter()
     with stop_signal() as stopped, clear_failures(folder):
+        prepared, optimizer = accelerator.prepare(torch.compile(model) if schedule.compile else model, optimizer)
+        accelerator.register_for_checkpointing(objective)
+        device, process = accelerator.device, accelerator.process_index
+        state, log_path = folder / "state", folder / "train.jsonl"
+        start, log = restore(accelerator, state, log_path)
+        sampler = StepSampler(len(data), schedule, seed, start, process, accelerator.num_processes)
+        loader = iter(DataLoader(data, batch_sampler=sampler, num_workers=schedule.workers, pin_memory=device.type == "cuda"))
+        bar = tqdm(range(start, schedule.steps), disable=not (progress_bar and accelerator.is_main_process), mininterval=5, ncols=90)
+        sums: dict[str, Tensor] = {}
+        began = time.perf_counter()
         for step in bar:
             for group in optimizer.param_groups:
                 group["lr"] = schedule.rate(step, group["warmed"])
@@ -320,7 +320,7 @@ def clear_failures(folder: Path) -> Iterator[None]:
         said = str(error)
         if "DataLoader worker (pid" in said:
             reason = f"a loader worker was lost (killed for want of memory, or of shared memory): lower workers or batch_size, or {again}."
-        elif isinstance(error, torch.OutOfMemoryError):
+        elif isinstance(error, torch.OutOfMemoryError) or "CUDA error: out of memory" in said:  # the latter where not even the networks find room
             reason = f"out of device memory: lower batch_size or width, or raise accumulate; where another job took it, {again}."
         elif isinstance(error, MemoryError) or "can't allocate memory" in said:
             reason = f"out of memory: lower batch_size or width, or raise accumulate; where another job took it, {again}."

@@ -11,15 +11,15 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
-def benchmark():
+def step_benchmark():
     spec = importlib.util.spec_from_file_location("step_benchmark", ROOT / "benchmarks" / "step.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-def test_interface(benchmark):
-    step = benchmark.make(2, 64, 64, network_width=16, loss="full")
+def test_interface(step_benchmark):
+    step = step_benchmark.make(2, 64, 64, network_width=16, loss="full")
     before = [p.detach().clone() for p in step.params]
     losses = [step.step() for _ in range(2)]
     assert all(isinstance(loss, float) and 0 < loss < 10 for loss in losses)
@@ -27,26 +27,26 @@ def test_interface(benchmark):
     assert step.infer().shape == (1, 1, 64, 64)
 
 
-def test_clock_adds_up(benchmark):
-    step = benchmark.make(1, 64, 64, network_width=16, loss="full")
-    parts = benchmark.Clock().measure(step)
+def test_clock_adds_up(step_benchmark):
+    step = step_benchmark.make(1, 64, 64, network_width=16, loss="full")
+    parts = step_benchmark.Clock().measure(step)
     total = parts.pop("step")
     assert sum(parts.values()) == pytest.approx(total) and min(parts[k] for k in ("pose", "encoder", "decoder", "warp", "SSIM", "prior", "backward")) > 0
 
 
-def test_base_loss_equals_the_literal_steps(benchmark):
-    data = benchmark.random_data(2, 64, 96)
-    step, literal = benchmark.make(2, 64, 96, data), LiteralStep(data)
+def test_base_loss_equals_the_literal_steps(step_benchmark):
+    data = step_benchmark.random_data(2, 64, 96)
+    step, literal = step_benchmark.make(2, 64, 96, data), LiteralStep(data)
     literal.depth_net, literal.pose_net = step.depth_net, step.pose_net
     step.depth_net.eval(), step.pose_net.eval()  # one pass over both sources has other batch statistics than two passes
     assert step.loss().item() == pytest.approx(literal.loss().item(), abs=1e-5)
 
 
 @pytest.mark.parametrize("source_gradient", ["none", "one", "both"])
-def test_full_loss_equals_the_literal_steps(benchmark, monkeypatch, source_gradient):
+def test_full_loss_equals_the_literal_steps(step_benchmark, monkeypatch, source_gradient):
     """Both ways, geometry, ranking, normals; here the ranking draws its pairs evenly, as the literal step does."""
-    data = benchmark.random_data(2, 64, 96)
-    step, literal = benchmark.make(2, 64, 96, data, loss="full", source_gradient=source_gradient), LiteralStep(data, "full")
+    data = step_benchmark.random_data(2, 64, 96)
+    step, literal = step_benchmark.make(2, 64, 96, data, loss="full", source_gradient=source_gradient), LiteralStep(data, "full")
     literal.depth_net, literal.pose_net = step.depth_net, step.pose_net
     step.depth_net.eval(), step.pose_net.eval()
     prior_loss = step.prior_loss
@@ -54,8 +54,8 @@ def test_full_loss_equals_the_literal_steps(benchmark, monkeypatch, source_gradi
     assert step.loss().item() == pytest.approx(literal.loss().item(), abs=1e-5)
 
 
-def test_the_gradient_through_one_source_is_that_through_both_on_average(benchmark, monkeypatch):
-    step = benchmark.make(1, 64, 64, loss="full", network_width=16)
+def test_the_gradient_through_one_source_is_that_through_both_on_average(step_benchmark, monkeypatch):
+    step = step_benchmark.make(1, 64, 64, loss="full", network_width=16)
     monkeypatch.setattr(step, "prior_loss", lambda *_: 0)  # it knows no sources, and draws
     step.depth_net.eval(), step.pose_net.eval()
 

@@ -138,6 +138,11 @@ class DeviceFull(Failing):
         raise torch.OutOfMemoryError("CUDA out of memory")  # a stand-in for a GPU
 
 
+class DeviceTaken(Failing):
+    def fail(self):
+        raise RuntimeError("CUDA error: out of memory\nSearch for `cudaErrorMemoryAllocation'")  # as eighteen trainings on one GPU said it
+
+
 class MemoryFull(Failing):
     def fail(self):
         torch.empty(1 << 60, dtype=torch.uint8, device="cpu")
@@ -148,7 +153,7 @@ class WorkerLost(Failing):
         raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Bus error.")  # a stand-in; a real one below
 
 
-@pytest.mark.parametrize(("failing", "sentence"), [(DeviceFull, "out of device memory: lower batch_size"), (MemoryFull, "out of memory: lower batch_size"), (WorkerLost, "worker was lost")])
+@pytest.mark.parametrize(("failing", "sentence"), [(DeviceFull, "out of device memory: lower batch_size"), (DeviceTaken, "out of device memory: lower batch_size"), (MemoryFull, "out of memory: lower batch_size"), (WorkerLost, "worker was lost")])
 def test_a_run_that_failed_says_why_and_goes_on_from_its_checkpoint(tmp_path, whole_run, failing, sentence):
     model = TINY.build(0)
     with pytest.raises(UserError, match=f"{sentence}.* it goes on from its last checkpoint"):
@@ -161,6 +166,15 @@ def test_a_run_that_failed_says_why_and_goes_on_from_its_checkpoint(tmp_path, wh
 def whole_run(tmp_path_factory):
     """Weights of the undisturbed run."""
     return weights(run(tmp_path_factory.mktemp("whole"), SHORT)[0])
+
+
+def test_networks_that_find_no_room_on_the_device_are_one_sentence(tmp_path, monkeypatch):
+    def full(*parts):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("ssmde_lib.training.Accelerator.prepare", full)
+    with pytest.raises(UserError, match="out of device memory: lower batch_size"):
+        run(tmp_path, SAVING)
 
 
 class Limited(Objective):

@@ -18,7 +18,7 @@ from ssmde_lib.datasets.clip import find_clips
 from ssmde_lib.datasets.pack import import_clip
 from ssmde_lib.errors import UserError
 from ssmde_lib.evaluation import constant, evaluate_clips, get_protocol, training_median
-from ssmde_lib.inference import Predictor
+from ssmde_lib.inference import Predictor, best_device, device_name
 from ssmde_lib.networks import checkpoint
 from ssmde_lib.prior import get_provider, write_pseudo_depth
 from ssmde_lib.prior.degraded import Degraded
@@ -83,7 +83,7 @@ def prepare_prior(grid: Grid, world: str) -> Path:
     """The in-domain weights of a world: minutes of training."""
     folder = grid.prior_folder(world)
     data = prepare_data(grid, world)
-    return make_once(folder, lambda: {"curve": fine_tune(data, folder / "leres_small.safetensors", grid.fine_tuning)}) / "leres_small.safetensors"
+    return make_once(folder, lambda: {"curve": fine_tune(data, folder / "leres_small.safetensors", grid.fine_tuning, best_device().type)}) / "leres_small.safetensors"
 
 
 def prepare_pseudo(grid: Grid, world: str, quality: str) -> Path:
@@ -92,7 +92,8 @@ def prepare_pseudo(grid: Grid, world: str, quality: str) -> Path:
     data = prepare_data(grid, world)
 
     def make() -> dict:
-        provider = get_provider("leres_small", **({"weights": prepare_prior(grid, world)} if quality == "in_domain" else {}))
+        weights = {"weights": prepare_prior(grid, world)} if quality == "in_domain" else {}
+        provider = get_provider("leres_small", device=best_device(), **weights)
         return write_pseudo_depth(Degraded(provider) if quality == "degraded" else provider, data, folder)
 
     return make_once(folder, make)
@@ -208,6 +209,7 @@ def train_and_evaluate(grid: Grid, job: Job) -> dict:
         "settings": grid.settings(job),
         "seconds": {"preparing": round(prepared - began, 1), "training": round(time.perf_counter() - prepared, 1), "processor": round(time.process_time() - processor, 1)},
         "torch": torch.__version__,
+        "device": device_name(),
     }
 
 
