@@ -297,7 +297,9 @@ def ablation_prepare(world: str, quality: str | None, profile: str) -> None:
 @ablation.command("status")
 @profile_option
 def ablation_status(profile: str) -> None:
-    """Which jobs are finished, missing or stale, and why."""
+    """Which jobs are finished, missing or stale, and why; what the trainings so far have cost."""
+    from ssmde_lib.ablation import cost, read_records
+
     grid = read_grid(profile)
     for sentence in grid.absent.values():
         click.echo(sentence)
@@ -305,6 +307,8 @@ def ablation_status(profile: str) -> None:
         changes = grid.changes(job)
         state = "missing" if changes is None else f"stale: {'; '.join(changes)}" if changes else "finished"
         click.echo(f"{job}: {state}")
+    for device, (jobs, hours) in cost([record for world in grid.worlds for record in read_records(grid.results / world)]).items():
+        click.echo(f"on {device}: {jobs} trainings, {hours:.1f} h of one process each")
 
 
 @ablation.command("adopt")

@@ -8,8 +8,9 @@ import torch
 
 from ssmde_lib.ablation import MAP, PRIOR, ROWS, Grid, Job, adopt, paired, read_records, run_row, ship, summarise, table
 from ssmde_lib.ablation.grid import digest
-from ssmde_lib.ablation.records import write_record
+from ssmde_lib.ablation.records import cost, write_record
 from ssmde_lib.errors import UserError
+from ssmde_lib.inference import device_name
 from ssmde_lib.networks import checkpoint
 from ssmde_lib.notebook import find_root, load_yaml, read_parameters
 
@@ -78,7 +79,7 @@ def test_a_job_is_run_once_and_again_when_its_settings_change(tmp_path):
     assert grid.unfinished() == [Job("street", "base", 0), Job("street", "teacher", 0), student]  # a teacher before its student
     record = run_row(grid, student)
     assert set(record["summary"]) == {"all", "static", "dynamic"} and record["coverage"]["all"]["coverage"] < 1
-    assert [entry["step"] for entry in record["curve"]] == [1]
+    assert [entry["step"] for entry in record["curve"]] == [1] and record["device"] == device_name()
     assert student not in grid.unfinished() and grid.record_path(student).stat().st_size < 8000
     weights = grid.folder(student) / "depth.safetensors"
     trained = weights.stat().st_mtime_ns
@@ -167,6 +168,12 @@ def test_a_paired_difference_is_surer_than_the_two_errors():
     assert high - low > 0.1
     assert paired(records, "student_plain", "base", "all") is None
     assert paired([*records, record("base", 1, clips)], "student_plain", "base", "all") is None  # no seed in common
+
+
+def test_the_cost_is_counted_by_device():
+    hours = {"seconds": {"training": 1800}}
+    records = [record("median", None, {"a": 0.1}), record("base", 0, {"a": 0.1}) | hours, record("base", 1, {"a": 0.1}) | hours | {"device": "A GPU"}]
+    assert cost([*records, records[1]]) == {"cpu": (2, 1.0), "A GPU": (1, 0.5)}
 
 
 def test_the_table_names_every_row_and_region(tmp_path):

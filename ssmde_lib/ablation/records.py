@@ -47,6 +47,16 @@ def read_records(folder: Path) -> list[dict]:
     return sorted((r for r in records if r["row"] in ORDER), key=lambda r: (ORDER.index(r["row"]), r["seed"] or 0))
 
 
+def cost(records: list[dict]) -> dict[str, tuple[int, float]]:
+    """{device: (trainings, their hours on the clock)}, of one process each; older records name no device and are a CPU's."""
+    found: dict = {}
+    for record in records:
+        if record["seed"] is not None:
+            jobs, hours = found.get(record.get("device", "cpu"), (0, 0.0))
+            found[record.get("device", "cpu")] = jobs + 1, hours + record["seconds"]["training"] / 3600
+    return found
+
+
 def summarise(records: list[dict], region: str, seed: int = 0) -> dict[str, dict]:
     """{row: mean AbsRel over seeds, spread (standard deviation) over seeds, 95 % bootstrap interval over clips, seeds}.
 
