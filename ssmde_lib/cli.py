@@ -308,7 +308,7 @@ def ablation_status(profile: str) -> None:
         state = "missing" if changes is None else f"stale: {'; '.join(changes)}" if changes else "finished"
         click.echo(f"{job}: {state}")
     for device, (jobs, hours) in cost([record for world in grid.worlds for record in read_records(grid.results / world)]).items():
-        click.echo(f"on {device}: {jobs} trainings, {hours:.1f} h of one process each")
+        click.echo(f"on {device}: {jobs} trainings, {hours:.1f} h of processor time")
 
 
 @ablation.command("adopt")

@@ -171,7 +171,7 @@ def test_a_paired_difference_is_surer_than_the_two_errors():
 
 
 def test_the_cost_is_counted_by_device():
-    hours = {"seconds": {"training": 1800}}
+    hours = {"seconds": {"processor": 1800}}
     records = [record("median", None, {"a": 0.1}), record("base", 0, {"a": 0.1}) | hours, record("base", 1, {"a": 0.1}) | hours | {"device": "A GPU"}]
     assert cost([*records, records[1]]) == {"cpu": (2, 1.0), "A GPU": (1, 0.5)}
 

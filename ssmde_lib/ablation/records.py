@@ -48,12 +48,12 @@ def read_records(folder: Path) -> list[dict]:
 
 
 def cost(records: list[dict]) -> dict[str, tuple[int, float]]:
-    """{device: (trainings, their hours on the clock)}, of one process each; older records name no device and are a CPU's."""
+    """{device: (trainings, their hours of processor time)}; older records name no device and are a CPU's."""
     found: dict = {}
     for record in records:
         if record["seed"] is not None:
             jobs, hours = found.get(record.get("device", "cpu"), (0, 0.0))
-            found[record.get("device", "cpu")] = jobs + 1, hours + record["seconds"]["training"] / 3600
+            found[record.get("device", "cpu")] = jobs + 1, hours + record["seconds"]["processor"] / 3600
     return found
 
 
