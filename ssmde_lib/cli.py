@@ -341,10 +341,14 @@ def ablation_ship(world: str, row: str, seed: int, profile: str, out: Path) -> N
 @world_option
 @profile_option
 def ablation_table(world: str, profile: str) -> None:
-    """AbsRel of the rows that have records, by region: mean over seeds, spread over seeds, 95 % interval over clips."""
-    from ssmde_lib.ablation import read_records, table
+    """AbsRel of the rows that have records, by region: mean over seeds, spread over seeds, 95 % interval over clips.
 
-    click.echo(table(read_records(read_grid(profile).results / world)))
+    Where several priors or schedules were tried a second table says when to forget: means of all / static / dynamic pixels.
+    """
+    from ssmde_lib.ablation import forgetting_table, read_records, table
+
+    records = read_records(read_grid(profile).results / world)
+    click.echo("\n\n".join(filter(None, (table(records), forgetting_table(records)))))
 
 
 @main.command()

@@ -8,7 +8,7 @@ import torch
 
 from ssmde_lib.ablation import MAP, PRIOR, ROWS, Grid, Job, adopt, paired, read_records, run_row, ship, summarise, table
 from ssmde_lib.ablation.grid import digest
-from ssmde_lib.ablation.records import cost, write_record
+from ssmde_lib.ablation.records import cost, forgetting_table, write_record
 from ssmde_lib.errors import UserError
 from ssmde_lib.inference import device_name
 from ssmde_lib.networks import checkpoint
@@ -174,6 +174,18 @@ def test_the_cost_is_counted_by_device():
     hours = {"seconds": {"processor": 1800}}
     records = [record("median", None, {"a": 0.1}), record("base", 0, {"a": 0.1}) | hours, record("base", 1, {"a": 0.1}) | hours | {"device": "A GPU"}]
     assert cost([*records, records[1]]) == {"cpu": (2, 1.0), "A GPU": (1, 0.5)}
+
+
+def test_the_map_of_forgetting_holds_two_priors_and_what_is_not_trained_is_left_open():
+    def everywhere(row: str, error: float) -> dict:
+        regions = {region: {"abs_rel": error} for region in ("all", "static", "dynamic")}
+        return record(row, 0, {"a": error}) | {"summary": regions, "by_clip": {region: {"a": [error, 2]} for region in regions}}
+
+    records = [everywhere("base", 0.5), everywhere("teacher", 0.25)]
+    assert forgetting_table(records) == ""
+    lines = forgetting_table([*records, everywhere("degraded_linear", 0.4)]).splitlines()
+    assert lines[0] == "| prior | constant | exponential | linear | keep dynamic | off |"
+    assert lines[2:] == ["| shipped |  | 0.250 / 0.250 / 0.250 |  |  | 0.500 / 0.500 / 0.500 |", "| degraded |  |  | 0.400 / 0.400 / 0.400 |  | 0.500 / 0.500 / 0.500 |"]
 
 
 def test_the_table_names_every_row_and_region(tmp_path):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ssmde_lib.ablation.rows import ROWS
+from ssmde_lib.ablation.rows import MAP, QUALITIES, ROWS, SCHEDULES
 from ssmde_lib.evaluation.results import REGIONS, markdown
 
 BASELINES = ("constant", "median")
@@ -113,6 +113,23 @@ def table(records: list[dict], seed: int = 0) -> str:
         some = next(found[region][name] for region in regions if name in found[region])
         rows.append([name, some["title"], str(some["seeds"]) if name not in BASELINES else "", *figures])
     return markdown(["row", "what", "seeds", *regions], rows)
+
+
+def when_to_forget(records: list[dict], region: str) -> np.ndarray:
+    """Mean AbsRel over seeds by quality of the prior (lines) and forgetting schedule (columns, as in MAP); nan where nothing was trained."""
+    means = {name: figures["mean"] for name, figures in summarise(records, region).items()}
+    return np.array([[means.get(row, np.nan) for row in MAP[quality].values()] for quality in QUALITIES])
+
+
+def forgetting_table(records: list[dict]) -> str:
+    """Markdown of `when_to_forget`: a quality a line, a schedule a column, all / static / dynamic; empty unless two priors were tried."""
+    maps = np.stack([when_to_forget(records, region) for region in ("all", "static", "dynamic")], -1)
+    tried = np.isfinite(maps[:, : len(SCHEDULES)]).any((1, 2))
+    if tried.sum() < 2:
+        return ""
+    cells = [[" / ".join(f"{value:.3f}" for value in figures) if np.isfinite(figures).all() else "" for figures in line] for line in maps]
+    lines = [[quality.replace("_", "-"), *line] for quality, line, some in zip(QUALITIES, cells, tried, strict=True) if some]
+    return markdown(["prior", *(name.replace("_", " ") for name in MAP["shipped"])], lines)
 
 
 def cell(figures: dict | None) -> str:
