@@ -298,7 +298,7 @@ def ablation_prepare(world: str, quality: str | None, profile: str) -> None:
 @profile_option
 def ablation_status(profile: str) -> None:
     """Which jobs are finished, missing or stale, and why; what the trainings so far have cost."""
-    from ssmde_lib.ablation import cost, read_records
+    from ssmde_lib.ablation import cost
 
     grid = read_grid(profile)
     for sentence in grid.absent.values():
@@ -307,7 +307,7 @@ def ablation_status(profile: str) -> None:
         changes = grid.changes(job)
         state = "missing" if changes is None else f"stale: {'; '.join(changes)}" if changes else "finished"
         click.echo(f"{job}: {state}")
-    for device, (jobs, hours) in cost([record for world in grid.worlds for record in read_records(grid.results / world)]).items():
+    for device, (jobs, hours) in cost([record for world in grid.worlds for record in grid.records(world)]).items():
         click.echo(f"on {device}: {jobs} trainings, {hours:.1f} h of processor time")
 
 
@@ -341,13 +341,13 @@ def ablation_ship(world: str, row: str, seed: int, profile: str, out: Path) -> N
 @world_option
 @profile_option
 def ablation_table(world: str, profile: str) -> None:
-    """AbsRel of the rows that have records, by region: mean over seeds, spread over seeds, 95 % interval over clips.
+    """AbsRel of the rows that have records (stale ones are left out), by region: mean over seeds, spread over seeds, 95 % interval over clips.
 
     Where several priors or schedules were tried a second table says when to forget: means of all / static / dynamic pixels.
     """
-    from ssmde_lib.ablation import forgetting_table, read_records, table
+    from ssmde_lib.ablation import forgetting_table, table
 
-    records = read_records(read_grid(profile).results / world)
+    records = read_grid(profile).records(world)
     click.echo("\n\n".join(filter(None, (table(records), forgetting_table(records)))))
 
 

@@ -89,6 +89,7 @@ def test_a_job_is_run_once_and_again_when_its_settings_change(tmp_path):
     longer = grid_in(tmp_path, student={"steps": 2})
     assert longer.changes(student) == ["schedule.steps 1 → 2"]
     assert longer.stale() == {student: ["schedule.steps 1 → 2"]}
+    assert student.row in {r["row"] for r in grid.records("street")} - {r["row"] for r in longer.records("street")}
     assert longer.folder(longer.teacher_of(student)) == grid.folder(grid.teacher_of(student))  # the teacher stays
     assert run_row(longer, student)["curve"][-1]["step"] == 2
     assert longer.changes(student) == []

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import yaml
 
+from ssmde_lib.ablation.records import read_records
 from ssmde_lib.ablation.rows import ROWS, Row
 from ssmde_lib.errors import UserError
 from ssmde_lib.multiview import WITH_PRIOR
@@ -215,6 +216,11 @@ class Grid:
     def unfinished(self) -> list[Job]:
         """Jobs without a record, and those whose record is stale."""
         return [job for job in self.jobs if self.changes(job) != []]
+
+    def records(self, world: str) -> list[dict]:
+        """The records of a world as `read_records` gives them, without the stale ones: what was made with other settings is not shown beside the rest."""
+        found = read_records(self.results / self.world(world).name)
+        return [record for record in found if record["seed"] is None or not self.changes(Job(world, record["row"], record["seed"]))]
 
     def stale(self) -> dict[Job, list[str]]:
         return {job: changes for job in self.jobs if (changes := self.changes(job))}
