@@ -129,11 +129,11 @@ class Grid:
         return Losses(**ROWS[job.row].losses)
 
     def schedule(self, job: Job) -> Schedule:
-        """The grid's; students may have their own. Forty lines of log, whatever the length."""
+        """The grid's; students may have their own, and so may a row. Forty lines of log, whatever the length."""
         options = self.spec.get("schedule", {})
         if ROWS[job.row].teacher:
             options = options | {key: value for key, value in self.spec.get("student", {}).items() if key != "warm_start"}
-        schedule = from_options(Schedule, options)
+        schedule = from_options(Schedule, options | ROWS[job.row].schedule)
         return dataclasses.replace(schedule, log_every=max(1, schedule.steps // 40))
 
     def architecture(self, job: Job) -> Architecture:

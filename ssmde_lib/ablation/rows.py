@@ -19,7 +19,7 @@ QUALITIES = {
 class Row:
     """One configuration: what it changes of the base network's losses and architecture, and whose filtered depth it learns from.
 
-    `quality` names the prior that it listens to, `teacher` the row that teaches it.
+    `quality` names the prior that it listens to, `teacher` the row that teaches it, `schedule` what it changes of the grid's.
     """
 
     title: str
@@ -28,6 +28,7 @@ class Row:
     quality: str = "shipped"
     teacher: str | None = None
     filter: Filter | None = None
+    schedule: dict = dataclasses.field(default_factory=dict)
 
 
 def student(title: str, kind: str) -> Row:
@@ -68,6 +69,10 @@ ROWS |= {
 MAP = {
     quality: {s: SHIPPED_ROWS[s] if quality == "shipped" else f"{quality}_{s}" for s in SCHEDULES} | {"off": "base"} for quality in QUALITIES
 }
+# The same, twice as long as the laptop grid's rows: the disease needs time.
+LONG = {"steps": 2000}
+ROWS |= {f"long_{name}": dataclasses.replace(ROWS[name], title=f"{ROWS[name].title}, twice as long", schedule=LONG) for name in ("base", "teacher")}
+ROWS["long_student_extended"] = dataclasses.replace(ROWS["student_extended"], title="its student, filter or the prior's order", teacher="long_teacher")
 SCRATCH = {"encoder": "resnet"}
 ROWS |= {
     f"scratch_{name}": dataclasses.replace(
