@@ -7,48 +7,38 @@ A student rarely learns more than its labels know, so what is no better here nee
 """
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import click
 import numpy as np
 import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from ssmde_lib.datasets.clip import find_clips
 from ssmde_lib.evaluation import evaluate_clips, get_protocol
-from ssmde_lib.inference import Predictor
+from ssmde_lib.networks import checkpoint
+from ssmde_lib.networks.depth_net import DepthNet
 from ssmde_lib.prior import get_provider
-from ssmde_lib.prior.looks import feather, windows
-
-Label = Callable[[np.ndarray], np.ndarray]  # rgb uint8 b h w 3 to log-depth b h w
+from ssmde_lib.prior.looks import BothWays, ManyLooks, resize
 
 
-def both_ways(look: Label) -> Label:
-    return lambda images: (look(images) + look(images[:, :, ::-1])[:, :, ::-1]) / 2
+class LogDepth(nn.Module):
+    """A depth network as the prior's looks want it."""
+
+    def __init__(self, net: DepthNet):
+        super().__init__()
+        self.net = net
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.net.depth(self.net(images)[0]).log()
 
 
-def many_looks(look: Label) -> Label:
-    """The mean of the whole and of the four windows of `ManyLooks`, each brought to the whole's mean."""
+class TeacherLooks(ManyLooks):
+    """Our networks take pictures as they are, where the prior's are normalised."""
 
-    def label(images: np.ndarray) -> np.ndarray:
-        whole = look(images)
-        total, weights = whole.copy(), np.ones_like(whole)
-        for window in windows(*whole.shape[1:]):
-            near = look(images.transpose(0, 3, 1, 2)[window].transpose(0, 2, 3, 1))
-            weight = feather(*near.shape[1:]).numpy()
-            total[window] += weight * (near + (whole[window] - near).mean((1, 2), keepdims=True))
-            weights[window] += weight
-        return total / weights
-
-    return label
-
-
-def mean_of(one: Label, other: Label) -> Label:
-    def label(images: np.ndarray) -> np.ndarray:
-        first, second = one(images), other(images)
-        return first + (second - second.mean((1, 2), keepdims=True) - first + first.mean((1, 2), keepdims=True)) / 2
-
-    return label
+    def look(self, images: Tensor, size: tuple[int, int]) -> Tensor:
+        return resize(self.net(F.interpolate(images, size, mode="bilinear", align_corners=False)), images)
 
 
 @click.command()
@@ -56,19 +46,27 @@ def mean_of(one: Label, other: Label) -> Label:
 @click.argument("stage", type=click.Path(exists=True, path_type=Path))
 @click.option("--split", default="val", show_default=True)
 @click.option("--clips", default=12, show_default=True, help="so many of the split's first")
+@torch.inference_mode()
 def main(data: Path, stage: Path, split: str, clips: int) -> None:
-    predictor, provider = Predictor.load(stage / "depth.safetensors", "cpu"), get_provider("leres_small")
+    teacher, prior = LogDepth(checkpoint.load(stage / "depth.safetensors")), get_provider("leres_small")
+    asked = BothWays(teacher)
+    looks = TeacherLooks(asked, [tuple(checkpoint.read_record(stage / "depth.safetensors")["size"])])
 
-    def teacher(images: np.ndarray) -> np.ndarray:
-        return np.log(predictor(np.ascontiguousarray(images)))
+    def mean_of_both(images: Tensor) -> Tensor:
+        mine, its = (depth - depth.mean((2, 3), keepdim=True) for depth in (asked(images), prior(images).log()))
+        return (mine + its) / 2
 
-    def prior(images: np.ndarray) -> np.ndarray:
-        return provider(torch.from_numpy(images).permute(0, 3, 1, 2) / 255)[:, 0].log().numpy()
+    labels = {
+        "the teacher": teacher, "both ways": asked, "many looks": lambda images: looks(images).log(),
+        "the prior": lambda images: prior(images).log(), "mean of both ways and the prior": mean_of_both,
+    }  # fmt: skip
 
-    asked = both_ways(teacher)
-    labels = {"the teacher": teacher, "both ways": asked, "many looks": many_looks(asked), "the prior": prior, "mean of both ways and the prior": mean_of(asked, prior)}
     for name, label in labels.items():
-        results = evaluate_clips(lambda images, label=label: np.exp(label(images)), find_clips(data, split)[:clips], get_protocol("embedded"))
+
+        def predict(images: np.ndarray, label=label) -> np.ndarray:
+            return label(torch.from_numpy(images).permute(0, 3, 1, 2) / 255).exp()[:, 0].numpy()
+
+        results = evaluate_clips(predict, find_clips(data, split)[:clips], get_protocol("embedded"))
         print(json.dumps({"label": name} | {region: round(figures["abs_rel"], 4) for region, figures in results.summary().items()}), flush=True)
 
 

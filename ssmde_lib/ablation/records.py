@@ -52,8 +52,9 @@ def cost(records: list[dict]) -> dict[str, tuple[int, float]]:
     found: dict = {}
     for record in records:
         if record["seed"] is not None:
-            jobs, hours = found.get(record.get("device", "cpu"), (0, 0.0))
-            found[record.get("device", "cpu")] = jobs + 1, hours + record["seconds"]["processor"] / 3600
+            device = record.get("device", "cpu")
+            jobs, hours = found.get(device, (0, 0.0))
+            found[device] = jobs + 1, hours + record["seconds"]["processor"] / 3600
     return found
 
 
@@ -123,7 +124,7 @@ def when_to_forget(records: list[dict], region: str) -> np.ndarray:
 
 def forgetting_table(records: list[dict]) -> str:
     """Markdown of `when_to_forget`: a quality a line, a schedule a column, all / static / dynamic; empty unless two priors were tried."""
-    maps = np.stack([when_to_forget(records, region) for region in ("all", "static", "dynamic")], -1)
+    maps = np.stack([when_to_forget(records, region) for region in REGIONS], -1)
     tried = np.isfinite(maps[:, : len(SCHEDULES)]).any((1, 2))
     if tried.sum() < 2:
         return ""
