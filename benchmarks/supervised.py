@@ -27,10 +27,11 @@ from ssmde_lib.training import Schedule, seeded
 @click.argument("data", type=click.Path(exists=True, path_type=Path))
 @click.option("--steps", default=1000, show_default=True)
 @click.option("--seed", default=0, show_default=True)
-def main(data: Path, steps: int, seed: int) -> None:
+@click.option("--encoder", type=click.Choice(["efficientnet_lite0", "resnet"]), default="efficientnet_lite0", show_default=True, help="From ImageNet or random weights.")
+def main(data: Path, steps: int, seed: int, encoder: str) -> None:
     schedule = Schedule(steps=steps)
     triplets, test = Triplets(find_clips(data, "train")), find_clips(data, "test")
-    net = Architecture().build(seed).depth_net.to(memory_format=torch.channels_last).train()
+    net = Architecture(encoder=encoder).build(seed).depth_net.to(memory_format=torch.channels_last).train()
 
     def loss_of(step: int, indices: list[int]) -> Tensor:
         batch = default_collate([triplets[i] for i in indices])
@@ -43,7 +44,7 @@ def main(data: Path, steps: int, seed: int) -> None:
 
     fit(net, len(triplets), schedule, seed, loss_of)
     summary = evaluate_clips(Predictor(net.eval()), test, get_protocol("embedded")).summary()
-    print(json.dumps({"clips": len(triplets.clips), "steps": steps, "seed": seed} | {region: row["abs_rel"] for region, row in summary.items()}))
+    print(json.dumps({"clips": len(triplets.clips), "steps": steps, "encoder": encoder, "seed": seed} | {region: row["abs_rel"] for region, row in summary.items()}))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,10 @@
-"""The one exception for bad input, and how a full disk is told from other errors."""
+"""The one exception for bad input, and the failures of a machine, full disks and spent memory, told as such."""
 
 import errno
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import click
 
@@ -24,3 +27,28 @@ class UserError(click.ClickException):
 def disk_is_full(error: Exception | str) -> bool:
     """Whether an error, or its message, says that something could not be written for want of space."""
     return getattr(error, "errno", None) in DISK_FULL or bool(SAID_OF_IT.search(str(error)))
+
+
+@contextmanager
+def clear_failures(place: Path | str, smaller: str, again: str) -> Iterator[None]:
+    """Spent memory, a full disk and a lost loader worker as one clear sentence each.
+
+    `place` is where the work writes, `smaller` what to lower so that it needs less memory, `again` how to go on.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # PyTorch, safetensors and the system each have their own
+        said = str(error)
+        if "DataLoader worker (pid" in said:
+            reason = f"a loader worker was lost (killed for want of memory, or of shared memory): lower workers or batch_size, or {again}."
+        elif "out of memory" in said:  # CUDA's and MPS's allocators, and CUDA itself where not even the networks find room
+            reason = f"out of device memory: lower {smaller}; where another job took it, {again}."
+        elif isinstance(error, MemoryError) or "can't allocate memory" in said:
+            reason = f"out of memory: lower {smaller}; where another job took it, {again}."
+        elif disk_is_full(error):
+            reason = f"no space left for {place}: free some and {again}."
+        else:
+            raise
+        raise UserError(reason) from None

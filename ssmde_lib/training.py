@@ -20,14 +20,13 @@ from typing import Protocol
 
 import torch
 from accelerate import Accelerator, notebook_launcher
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.distributed.elastic.multiprocessing import errors
 from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from ssmde_lib.errors import UserError, disk_is_full
+from ssmde_lib.errors import UserError, clear_failures
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,7 +141,7 @@ def train(
         model.to(memory_format=torch.channels_last)
     groups = [{"params": part.parameters(), "warmed": name == "depth_net"} for name, part in model.named_children()]
     optimizer = torch.optim.Adam(groups, lr=schedule.learning_rate, fused=True)
-    with stop_signal() as stopped, clear_failures(folder):
+    with stop_signal() as stopped, clear_failures(folder, "batch_size or width, or raise accumulate", "run the stage again; it goes on from its last checkpoint"):
         prepared, optimizer = accelerator.prepare(torch.compile(model) if schedule.compile else model, optimizer)
         accelerator.register_for_checkpointing(objective)
         device, process = accelerator.device, accelerator.process_index
@@ -308,24 +307,3 @@ def stop_signal() -> Iterator[threading.Event]:
         yield stopped
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-@contextmanager
-def clear_failures(folder: Path) -> Iterator[None]:
-    """Out of memory, a full disk and a lost loader worker as one clear sentence each."""
-    again = "run the stage again; it goes on from its last checkpoint"
-    try:
-        yield
-    except (RuntimeError, OSError, MemoryError, SafetensorError) as error:
-        said = str(error)
-        if "DataLoader worker (pid" in said:
-            reason = f"a loader worker was lost (killed for want of memory, or of shared memory): lower workers or batch_size, or {again}."
-        elif isinstance(error, torch.OutOfMemoryError) or "CUDA error: out of memory" in said:  # the latter where not even the networks find room
-            reason = f"out of device memory: lower batch_size or width, or raise accumulate; where another job took it, {again}."
-        elif isinstance(error, MemoryError) or "can't allocate memory" in said:
-            reason = f"out of memory: lower batch_size or width, or raise accumulate; where another job took it, {again}."
-        elif disk_is_full(error):
-            reason = f"no space left for {folder}: free some and {again}."
-        else:
-            raise
-        raise UserError(reason) from None

@@ -74,6 +74,23 @@ def test_an_interrupted_run_goes_on_with_the_missing_frames(data, tmp_path):
     assert (out / "train/a/000003.png").is_file()
 
 
+@pytest.mark.parametrize("said", ["CUDA out of memory. Tried to allocate 2 GiB.", "MPS backend out of memory (MPS allocated: 9 GB)", "CUDA error: out of memory"])
+def test_a_full_device_is_one_sentence_and_loses_nothing(data, tmp_path, said):
+    class Full(Brightness):  # a stand-in for a GPU
+        def __call__(self, images):
+            if len(self.seen) == 2:
+                raise RuntimeError(said)
+            return super().__call__(images)
+
+    root, _ = data
+    out = tmp_path / "out"
+    with pytest.raises(UserError, match="out of device memory: lower the batch; .* run it again; maps that are there are kept"):
+        write_pseudo_depth(Full(), root, out, batch=2)
+    again = Brightness()
+    write_pseudo_depth(again, root, out, batch=2)
+    assert again.seen == [1, 2, 2, 1]
+
+
 def test_maps_of_two_providers_never_mix(data, tmp_path):
     root, _ = data
     out = tmp_path / "out"

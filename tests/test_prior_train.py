@@ -7,6 +7,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from ssmde_lib.errors import UserError
 from ssmde_lib.prior import evaluate, get_provider, train
 from ssmde_lib.prior.evaluate import score, score_image
 from ssmde_lib.prior.scenes import load_shards, render_shards
@@ -35,6 +36,15 @@ def test_shapes_take_turns(views, monkeypatch):
     monkeypatch.setattr(train, "augment", lambda images, depths, K, size: seen.append(size) or (images, depths, K))
     train.train([*views, Views(views[0].train, views[0].held_out, TALL)], steps=4, batch=4, seed=0, device="cpu")
     assert seen == [TALL, SIZE, TALL, SIZE]
+
+
+def test_a_full_device_is_one_sentence(views, monkeypatch):
+    def full(*parts):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(train, "loss_of", full)
+    with pytest.raises(UserError, match="out of device memory: lower the batch"):
+        train.train(views, steps=1, batch=4, seed=0, device="cpu")
 
 
 def test_one_seed_gives_one_network(views):

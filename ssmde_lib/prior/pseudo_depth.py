@@ -10,7 +10,7 @@ import torch
 from tqdm import tqdm
 
 from ssmde_lib.datasets.clip import Clip, find_clips
-from ssmde_lib.errors import UserError
+from ssmde_lib.errors import UserError, clear_failures
 from ssmde_lib.prior.providers import Provider
 
 LEVELS = 65535
@@ -26,15 +26,16 @@ def write_pseudo_depth(provider: Provider, data_root: str | Path, out_root: str 
     out_root = Path(out_root)
     manifest = {**provider.describe(), "encoding": ENCODING}
     claim(out_root, manifest)
-    for clip, folder in targets(data_root, out_root):
-        folder.mkdir(parents=True, exist_ok=True)
-        missing = [i for i in range(len(clip)) if not (folder / f"{clip.stem(i)}.png").is_file()]
-        for start in tqdm(range(0, len(missing), batch), desc=f"pseudo-depth {clip.name}", disable=not missing, leave=False):
-            indices = missing[start : start + batch]
-            images = torch.from_numpy(np.stack([clip.image(i) for i in indices])).to(provider.device)
-            depths = provider(images.permute(0, 3, 1, 2).float() / 255)[:, 0].cpu().numpy()
-            for i, depth in zip(indices, depths, strict=True):
-                write_map(folder / f"{clip.stem(i)}.png", depth)
+    with clear_failures(out_root, "the batch", "run it again; maps that are there are kept"):
+        for clip, folder in targets(data_root, out_root):
+            folder.mkdir(parents=True, exist_ok=True)
+            missing = [i for i in range(len(clip)) if not (folder / f"{clip.stem(i)}.png").is_file()]
+            for start in tqdm(range(0, len(missing), batch), desc=f"pseudo-depth {clip.name}", disable=not missing, leave=False):
+                indices = missing[start : start + batch]
+                images = torch.from_numpy(np.stack([clip.image(i) for i in indices])).to(provider.device)
+                depths = provider(images.permute(0, 3, 1, 2).float() / 255)[:, 0].cpu().numpy()
+                for i, depth in zip(indices, depths, strict=True):
+                    write_map(folder / f"{clip.stem(i)}.png", depth)
     return manifest
 
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
+from ssmde_lib.errors import clear_failures
 from ssmde_lib.networks import checkpoint
 from ssmde_lib.networks.leres import VARIANTS, LeReS, preprocess
 from ssmde_lib.prior.augment import augment
@@ -39,6 +40,7 @@ class Views:
     size: tuple[int, int]
 
 
+@clear_failures("the weights", "the batch", "run it again")
 def train(
     shapes: list[Views], steps: int, batch: int, seed: int, device: str,
     start: Path | None = None, keep: Callable[[LeReS, list[dict]], None] | None = None,
