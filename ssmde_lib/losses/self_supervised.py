@@ -145,18 +145,17 @@ def self_supervised_loss(
     first at full resolution, each compared with the images at its own resolution; `T` maps "prev" to T_prev_tgt and "next" to
     T_next_tgt. Without `source_depths` there is neither geometry nor self-discovered weight.
     """
-    frames = {size: frames_at(size, images, source_depths, K, weights) for size in {tuple(depth.shape[-2:]) for depth in depths}}
+    by_size = {size: frames_at(size, images, source_depths, K, weights) for size in {tuple(depth.shape[-2:]) for depth in depths}}
+    frames = [by_size[tuple(depth.shape[-2:])] for depth in depths]
 
-    def see(tgt: str, depth: Tensor, src: str, depth_src: Tensor | None, T_src_tgt: Tensor) -> View:
-        f = frames[tuple(depth.shape[-2:])]
+    def see(f: Frames, tgt: str, depth: Tensor, src: str, depth_src: Tensor | None, T_src_tgt: Tensor) -> View:
         return look(f.images[tgt], f.statistics[tgt], depth, f.images[src], depth_src, f.K, T_src_tgt, weights.alpha)
 
     # Each group of views competes for the minimum: the two sources at every scale, and each source's own view of the target.
-    at = [frames[tuple(depth.shape[-2:])] for depth in depths]
-    groups = [([see("tgt", depth, s, f.source_depths[s], T[s]) for s in SOURCES], SOURCES, f) for depth, f in zip(depths, at, strict=True)]
+    groups = [([see(f, "tgt", depth, s, f.source_depths[s], T[s]) for s in SOURCES], SOURCES, f) for depth, f in zip(depths, frames, strict=True)]
     finest = groups[0][0]
     if weights.both_ways:
-        groups += [([see(s, source_depths[s], "tgt", depths[0], inverse(T[s]))], (s,), at[0]) for s in SOURCES]
+        groups += [([see(frames[0], s, source_depths[s], "tgt", depths[0], inverse(T[s]))], (s,), frames[0]) for s in SOURCES]
     photometric, geometry = [], []
     for views, names, f in groups:
         identity = torch.cat([f.identity[s] for s in names], 1).amin(1, keepdim=True) if f.identity else None
