@@ -343,12 +343,26 @@ def ablation_ship(world: str, row: str, seed: int, profile: str, out: Path) -> N
 def ablation_table(world: str, profile: str) -> None:
     """AbsRel of the rows that have records (stale ones are left out), by region: mean over seeds, spread over seeds, 95 % interval over clips.
 
-    Where several priors or schedules were tried a second table says when to forget: means of all / static / dynamic pixels.
+    A second table has what each student gained on its teacher; where several priors or schedules were tried a third says when to forget.
     """
-    from ssmde_lib.ablation import forgetting_table, table
+    print_tables(read_grid(profile).records(world))
 
-    records = read_grid(profile).records(world)
-    click.echo("\n\n".join(filter(None, (table(records), forgetting_table(records)))))
+
+@ablation.command("fresh")
+@world_option
+@profile_option
+@click.option("--clips", default=30, show_default=True, help="So many new clips, of another seed than the grid's.")
+def ablation_fresh(world: str, profile: str, clips: int) -> None:
+    """Measure the rows whose weights lie here on new clips, by which nothing was chosen, and print the tables of those records."""
+    from ssmde_lib.ablation import measure_afresh
+
+    print_tables(measure_afresh(read_grid(profile), world, clips))
+
+
+def print_tables(records: list[dict]) -> None:
+    from ssmde_lib.ablation import forgetting_table, student_table, table
+
+    click.echo("\n\n".join(filter(None, (table(records), student_table(records), forgetting_table(records)))))
 
 
 @main.command()

@@ -6,9 +6,24 @@ import numpy as np
 import pytest
 import torch
 
-from ssmde_lib.ablation import MAP, PRIOR, ROWS, Grid, Job, adopt, paired, read_records, run_row, ship, summarise, table
+from ssmde_lib.ablation import (
+    MAP,
+    PRIOR,
+    ROWS,
+    Grid,
+    Job,
+    adopt,
+    fresh_records,
+    measure_afresh,
+    paired,
+    read_records,
+    run_row,
+    ship,
+    summarise,
+    table,
+)
 from ssmde_lib.ablation.grid import digest
-from ssmde_lib.ablation.records import cost, forgetting_table, write_record
+from ssmde_lib.ablation.records import cost, forgetting_table, student_table, write_record
 from ssmde_lib.errors import UserError
 from ssmde_lib.inference import device_name
 from ssmde_lib.networks import checkpoint
@@ -97,6 +112,25 @@ def test_a_job_is_run_once_and_again_when_its_settings_change(tmp_path):
     assert [change.split()[0] for change in other_teacher.changes(student)] == ["teacher"]
 
 
+def test_what_was_trained_is_measured_again_on_clips_of_another_seed(tmp_path):
+    grid, student = grid_in(tmp_path), Job("street", "student_plain", 0)
+    run_row(grid, student)
+    records = measure_afresh(grid, "street", 3)
+    assert [r["row"] for r in records] == ["constant", "median", "teacher", "student_plain"]  # base was not trained here
+    assert list(records[-1]["by_clip"]["all"]) == ["street_000", "street_001", "street_002"]
+    other = json.loads(grid.record_path(student).read_text())
+    assert records[-1]["by_clip"]["all"]["street_000"] != other["by_clip"]["all"]["street_000"]
+    written = grid.results / "street" / "fresh" / "student_plain_seed0.json"
+    before = written.stat().st_mtime_ns
+    assert measure_afresh(grid, "street", 3) == records and written.stat().st_mtime_ns == before
+    assert fresh_records(grid, "street", 2) == [] and [r["row"] for r in grid.records("street")] == ["constant", "median", "student_plain"]
+    longer = grid_in(tmp_path, student={"steps": 2})
+    assert [r["row"] for r in fresh_records(longer, "street", 3)] == ["constant", "median", "teacher"]
+    real = grid_in(tmp_path, worlds=TINY["worlds"] | {"drive": {"folder": ".", "height": 64, "width": 64, "rows": ["base"]}})
+    with pytest.raises(UserError, match="drive is one clip of real video: choose street"):
+        measure_afresh(real, "drive", 3)
+
+
 def test_records_older_than_a_field_can_be_adopted(tmp_path):
     grid = grid_in(tmp_path)
     teacher, student, base = Job("street", "teacher", 0), Job("street", "student_plain", 0), Job("street", "base", 0)
@@ -169,6 +203,16 @@ def test_a_paired_difference_is_surer_than_the_two_errors():
     assert high - low > 0.1
     assert paired(records, "student_plain", "base", "all") is None
     assert paired([*records, record("base", 1, clips)], "student_plain", "base", "all") is None  # no seed in common
+
+
+def test_each_student_is_compared_with_its_own_teacher():
+    errors = {"base": 0.5, "teacher": 0.25, "student_plain": 0.24, "scratch_teacher": 0.3, "scratch_student_extended": 0.31}
+    records = [record(row, 0, {"a": error, "b": error + 0.1}) for row, error in errors.items()]
+    assert student_table(records).splitlines() == [
+        "| student − teacher | seeds | all |", "| --- | --- | --- |",
+        "| student_plain − teacher | 1 | −0.0100 [−0.0100, −0.0100] |", "| scratch_student_extended − scratch_teacher | 1 | +0.0100 [+0.0100, +0.0100] |",
+    ]  # fmt: skip
+    assert student_table(records[:2]) == student_table([record("student_plain", 0, {"a": 0.1})]) == ""
 
 
 def test_the_cost_is_counted_by_device():

@@ -116,6 +116,24 @@ def table(records: list[dict], seed: int = 0) -> str:
     return markdown(["row", "what", "seeds", *regions], rows)
 
 
+def student_table(records: list[dict], seed: int = 0) -> str:
+    """Markdown: each student's AbsRel less its teacher's, paired, with 95 % over clips; empty where no row has a teacher with records."""
+    regions = [region for region in REGIONS if any(region in record["summary"] for record in records)]
+    lines = []
+    for name in dict.fromkeys(record["row"] for record in records if record["row"] not in BASELINES):
+        found = [paired(records, name, ROWS[name].teacher, region, seed) for region in regions]
+        if any(found):
+            lines.append([f"{name} − {ROWS[name].teacher}", str(found[0]["seeds"]), *(difference(figures) for figures in found)])
+    return markdown(["student − teacher", "seeds", *regions], lines) if lines else ""
+
+
+def difference(figures: dict | None) -> str:
+    if figures is None:
+        return ""
+    interval = " [{:+.4f}, {:+.4f}]".format(*figures["interval"]) if figures["interval"] else ""
+    return f"{figures['difference']:+.4f}{interval}".replace("-", "−")
+
+
 def when_to_forget(records: list[dict], region: str) -> np.ndarray:
     """Mean AbsRel over seeds by quality of the prior (lines) and forgetting schedule (columns, as in MAP); nan where nothing was trained."""
     means = {name: figures["mean"] for name, figures in summarise(records, region).items()}

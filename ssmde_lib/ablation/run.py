@@ -14,10 +14,11 @@ import torch
 from ssmde_lib.ablation.grid import Grid, Job, digest
 from ssmde_lib.ablation.records import by_clip, write_record
 from ssmde_lib.ablation.rows import ROWS
-from ssmde_lib.datasets.clip import find_clips
+from ssmde_lib.datasets.clip import Clip, find_clips
 from ssmde_lib.datasets.pack import import_clip
 from ssmde_lib.errors import UserError
-from ssmde_lib.evaluation import constant, evaluate_clips, get_protocol, training_median
+from ssmde_lib.evaluation import Protocol, constant, evaluate_clips, get_protocol, training_median
+from ssmde_lib.evaluation.evaluator import Predict
 from ssmde_lib.inference import Predictor, best_device, device_name
 from ssmde_lib.networks import checkpoint
 from ssmde_lib.prior import get_provider, write_pseudo_depth
@@ -63,20 +64,26 @@ def prepare_data(grid: Grid, name: str) -> Path:
             write_world(folder, name, {split: clips}, frames, *size, world.seed, workers=1)
 
     make_once(folder, make)
-    record_baselines(grid, name)
+    settings = {"data": grid.data_settings(name), "protocol": world.protocol}
+    measure_baselines(grid.results / name, folder, find_clips(folder, "test"), protocol_of(grid, name), settings)
     return folder
 
 
-def record_baselines(grid: Grid, name: str) -> None:
-    """What needs no learning, as records of their own, `constant.json` and `median.json`."""
-    data, settings = grid.data_folder(name), {"data": grid.data_settings(name), "protocol": grid.world(name).protocol}
-    predictors = {"constant": lambda: constant, "median": lambda: training_median(find_clips(data, "train"))}
-    for row, predictor in predictors.items():
-        path = grid.results / name / f"{row}.json"
-        if not path.is_file() or json.loads(path.read_text())["settings"] != json.loads(json.dumps(settings)):
-            results = evaluate_clips(predictor(), find_clips(data, "test"), protocol_of(grid, name))
-            titles = {"constant": "constant depth", "median": "per-pixel median of the training depth"}
-            write_record(path, {"row": row, "title": titles[row], "seed": None, "summary": results.summary(), "by_clip": by_clip(results), "settings": settings})
+def measure_baselines(folder: Path, data: Path, test: list[Clip], protocol: Protocol, settings: dict) -> None:
+    """What needs no learning, as records of their own, `constant.json` and `median.json`; `data` holds the training clips."""
+    predictors = {
+        "constant": ("constant depth", lambda: constant),
+        "median": ("per-pixel median of the training depth", lambda: training_median(find_clips(data, "train"))),
+    }
+    for row, (title, predictor) in predictors.items():
+        measure_once(folder / f"{row}.json", {"row": row, "title": title, "seed": None, "settings": settings}, predictor, test, protocol)
+
+
+def measure_once(path: Path, record: dict, predictor: Callable[[], Predict], test: list[Clip], protocol: Protocol) -> None:
+    """Write `record` with the figures of the predictor that is made, unless it is there with the same settings."""
+    if not path.is_file() or json.loads(path.read_text())["settings"] != json.loads(json.dumps(record["settings"])):
+        results = evaluate_clips(predictor(), test, protocol)
+        write_record(path, record | {"summary": results.summary(), "by_clip": by_clip(results)})
 
 
 def prepare_prior(grid: Grid, world: str) -> Path:
@@ -213,5 +220,5 @@ def train_and_evaluate(grid: Grid, job: Job) -> dict:
     }
 
 
-def protocol_of(grid: Grid, world: str):
+def protocol_of(grid: Grid, world: str) -> Protocol:
     return dataclasses.replace(get_protocol(grid.world(world).protocol), dense=False)
