@@ -351,7 +351,7 @@ def ablation_table(world: str, profile: str) -> None:
 @ablation.command("fresh")
 @world_option
 @profile_option
-@click.option("--clips", default=30, show_default=True, help="So many new clips, of another seed than the grid's.")
+@click.option("--clips", type=click.IntRange(min=1), default=30, show_default=True, help="So many new clips, of another seed than the grid's.")
 def ablation_fresh(world: str, profile: str, clips: int) -> None:
     """Measure the rows whose weights lie here on new clips, by which nothing was chosen, and print the tables of those records."""
     from ssmde_lib.ablation import measure_afresh

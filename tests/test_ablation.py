@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 
 from ssmde_lib.ablation import (
     MAP,
@@ -24,6 +25,7 @@ from ssmde_lib.ablation import (
 )
 from ssmde_lib.ablation.grid import digest
 from ssmde_lib.ablation.records import cost, forgetting_table, student_table, write_record
+from ssmde_lib.cli import main
 from ssmde_lib.errors import UserError
 from ssmde_lib.inference import device_name
 from ssmde_lib.networks import checkpoint
@@ -112,7 +114,7 @@ def test_a_job_is_run_once_and_again_when_its_settings_change(tmp_path):
     assert [change.split()[0] for change in other_teacher.changes(student)] == ["teacher"]
 
 
-def test_what_was_trained_is_measured_again_on_clips_of_another_seed(tmp_path):
+def test_what_was_trained_is_measured_again_on_clips_of_another_seed(tmp_path, monkeypatch):
     grid, student = grid_in(tmp_path), Job("street", "student_plain", 0)
     run_row(grid, student)
     records = measure_afresh(grid, "street", 3)
@@ -126,9 +128,13 @@ def test_what_was_trained_is_measured_again_on_clips_of_another_seed(tmp_path):
     assert fresh_records(grid, "street", 2) == [] and [r["row"] for r in grid.records("street")] == ["constant", "median", "student_plain"]
     longer = grid_in(tmp_path, student={"steps": 2})
     assert [r["row"] for r in fresh_records(longer, "street", 3)] == ["constant", "median", "teacher"]
+
     real = grid_in(tmp_path, worlds=TINY["worlds"] | {"drive": {"folder": ".", "height": 64, "width": 64, "rows": ["base"]}})
-    with pytest.raises(UserError, match="drive is one clip of real video: choose street"):
-        measure_afresh(real, "drive", 3)
+    monkeypatch.setattr("ssmde_lib.cli.read_grid", lambda profile: real)
+    said = CliRunner().invoke(main, ["ablation", "fresh", "--world", "street", "--clips", "3"])
+    assert said.exit_code == 0 and f"{table(records)}\n\n{student_table(records)}\n" == said.stdout
+    said = CliRunner().invoke(main, ["ablation", "fresh", "--world", "drive"])
+    assert said.exit_code == 1 and "drive is one clip of real video: choose street." in said.output
 
 
 def test_records_older_than_a_field_can_be_adopted(tmp_path):

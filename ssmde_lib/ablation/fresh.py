@@ -19,7 +19,7 @@ from ssmde_lib.world import write_world
 WORLD_SEED = 1000  # the grid's worlds have seed 0
 
 
-def measure_afresh(grid: Grid, name: str, clips: int) -> list[dict]:
+def measure_afresh(grid: Grid, name: str, clips: int = 30) -> list[dict]:
     """Measure the trivial baselines and every row whose weights lie here on `clips` new clips of an embedded world.
 
     Returns `fresh_records`, in which they are kept and not made again. UserError for real video, which has no more clips.
@@ -39,7 +39,7 @@ def measure_afresh(grid: Grid, name: str, clips: int) -> list[dict]:
     return fresh_records(grid, name, clips)
 
 
-def fresh_records(grid: Grid, name: str, clips: int) -> list[dict]:
+def fresh_records(grid: Grid, name: str, clips: int = 30) -> list[dict]:
     """Records, as `table` and `paired` take them, of a world's rows on `clips` new clips; those made with other settings are left out."""
     found = read_records(grid.results / grid.world(name).name / "fresh")
     return [r for r in found if r["settings"] == settings_of(grid, name, clips, None if r["seed"] is None else Job(name, r["row"], r["seed"]))]
