@@ -415,6 +415,11 @@ def run_notebook(name: str, overrides: dict, output: Path | None = None, attempt
             super().__init__(**options)
             kernels.append(self)
 
+        async def _async_interrupt_kernel(self) -> None:
+            """Not at the end: an idle kernel has nothing to interrupt, and complains of it, now and then with a traceback."""
+            if not self.shutting_down:
+                await super()._async_interrupt_kernel()
+
     for attempt in range(attempts):
         try:
             with passing_signals_on(kernels) as stopped:

@@ -209,6 +209,18 @@ class TestAccidents:
         with pytest.raises(UserError, match=r"00_first\.ipynb could not be written \(No space left on device\): free some"):
             run_notebook("00_first", {})
 
+    def test_a_kernel_that_has_done_its_work_is_not_interrupted(self, tutorial, monkeypatch):
+        """It would complain of it, now and then with a traceback."""
+
+        async def interrupted(self):
+            raise AssertionError("the kernel was interrupted")
+
+        monkeypatch.chdir(tutorial)
+        monkeypatch.setattr("jupyter_client.AsyncKernelManager._async_interrupt_kernel", interrupted)
+        (tutorial / "runs/laptop/00_first/stage.json").unlink()
+        run_notebook("00_first", {})
+        assert manifest(tutorial, "00_first", "laptop")
+
     def test_a_kernel_that_does_not_come_up_is_started_anew(self, tmp_path):
         """The kernel's command fails at first, as it does when another kernel has drawn its port."""
         root = write_tutorial(tmp_path / "tiny")
