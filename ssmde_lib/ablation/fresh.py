@@ -19,7 +19,7 @@ from ssmde_lib.world import write_world
 WORLD_SEED = 1000  # the grid's worlds have seed 0
 
 
-def measure_afresh(grid: Grid, name: str, clips: int = 30) -> list[dict]:
+def measure_afresh(grid: Grid, name: str, clips: int) -> list[dict]:
     """Measure the trivial baselines and every row whose weights lie here on `clips` new clips of an embedded world.
 
     Returns `fresh_records`, in which they are kept and not made again. UserError for real video, which has no more clips.
@@ -27,7 +27,7 @@ def measure_afresh(grid: Grid, name: str, clips: int = 30) -> list[dict]:
     world = grid.world(name)
     if world.folder:
         raise UserError(f"{name} is one clip of real video: choose {' or '.join(w.name for w in grid.worlds.values() if not w.folder)}.")
-    data, folder, protocol = grid.runs / "ablation" / f"{name}_fresh", grid.results / name / "fresh", protocol_of(grid, name)
+    data, folder, protocol = grid.data_folder(name).with_name("fresh"), grid.results / name / "fresh", protocol_of(grid, name)
     write_world(data, name, {"test": clips}, world.test_frames, world.height, world.width, WORLD_SEED, workers=1)
     seen = find_clips(data, "test")[:clips]
     measure_baselines(folder, prepare_data(grid, name), seen, protocol, settings_of(grid, name, clips))
