@@ -33,7 +33,8 @@ def homogeneous_grid(height: int, width: int, *, device: torch.device | str, dty
 def backproject(depth: Float[Tensor, "b 1 h w"], K: Float[Tensor, "b 3 3"]) -> Float[Tensor, "b 3 h w"]:
     """Points of the camera's frame seen at every pixel, depth * K^-1 (x, y, 1), in the unit of depth."""
     height, width = depth.shape[-2:]
-    rays = torch.linalg.inv(K) @ homogeneous_grid(height, width, device=depth.device, dtype=depth.dtype)  # b 3 hw
+    K_inv = torch.linalg.inv_ex(K).inverse  # inv would wait for the device, to check for a singular matrix
+    rays = K_inv @ homogeneous_grid(height, width, device=depth.device, dtype=depth.dtype)  # b 3 hw
     return depth * rays.unflatten(2, (height, width))
 
 

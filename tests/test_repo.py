@@ -19,7 +19,7 @@ MODULES = sorted((ROOT / "ssmde_lib").rglob("*.py"))
 FLOORS = [
     {"errors", "threads"},
     {"camera", "motion", "metrics", "relative"},
-    {"warp", "photometric", "networks"},
+    {"warp", "photometric", "networks", "geometry"},
     {"world", "datasets", "prior", "losses", "multiview"},
     {"ablation", "objective", "training", "stages", "evaluation", "inference", "export"},
     {"figures", "widgets", "exercises", "notebook", "site", "doctor", "cli"},

@@ -1,0 +1,1 @@
+"""Cameras and rigid motion: what of a scene's geometry needs no network."""
