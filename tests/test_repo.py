@@ -5,16 +5,14 @@ import re
 import subprocess
 import sys
 import tomllib
+from itertools import chain
 from pathlib import Path
 
 import pytest
-import yaml
+from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "workflow"))
-import lock
-
 MODULES = sorted((ROOT / "ssmde_lib").rglob("*.py"))
 FLOORS = [
     {"errors", "threads"},
@@ -30,7 +28,6 @@ SAME_FLOOR = {
     ("world", "datasets"),
 }  # on the floor of data; others: floors 4 and 5
 IMPORTED_AS = {"PIL": "pillow", "cv2": "opencv-python", "yaml": "pyyaml"}
-CONDA_NAMES = {"pytorch": "torch"}
 
 
 def imports(path: Path) -> set[str]:
@@ -67,41 +64,12 @@ def test_imports_go_downwards(path):
 
 
 def test_every_import_is_a_declared_package():
-    declared = {canonicalize_name(requirement.name) for requirement in lock.direct_requirements()}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lines = chain(project["dependencies"], *project["optional-dependencies"].values())
+    declared = {canonicalize_name(Requirement(line).name) for line in lines}
     used = {name.split(".")[0] for path in [*MODULES, *(ROOT / "data_scripts").rglob("*.py")] for name in imports(path)}
     used -= {"ssmde_lib", "data_scripts", *sys.stdlib_module_names}
     assert {canonicalize_name(IMPORTED_AS.get(name, name)) for name in used} <= declared
-
-
-def test_lock_pins_all_that_is_asked_for():
-    pins = lock.read_lock()
-    assert set(lock.closure(lock.direct_requirements())) == set(pins), "run: python workflow/lock.py"
-    assert pins["torch"] == "2.13.0"
-
-
-def test_conda_environment_is_the_lock():
-    entries = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
-    pip = dict(line.split("==") for line in entries.pop()["pip"])
-    conda = dict(line.split("=") for line in entries if "=" in line)
-    assert conda.pop("python") == "3.11"
-    conda = {CONDA_NAMES.get(name, name): version for name, version in conda.items()}
-    asked = {requirement.name for requirement in lock.direct_requirements()} - {"controlnet_aux"}
-    assert set(conda) | set(pip) == asked
-    assert not set(conda) & set(pip)
-    pins = lock.read_lock()
-    assert pip == {name: pins[name] for name in pip}
-    assert all(f"{pins[name]}.".startswith(f"{version}.") for name, version in conda.items())
-
-
-def test_conda_environment_says_which_notebooks_need_a_package():
-    runtime = {
-        re.match(r"[\w-]+", line)[0]
-        for line in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
-    }
-    for line in (ROOT / "environment.yml").read_text().splitlines():
-        package = re.match(r"\s+- ([\w-]+)=", line)
-        if package and CONDA_NAMES.get(package[1], package[1]) in runtime:
-            assert "#" in line, f"environment.yml: what is {package[1]} for?"
 
 
 @pytest.mark.parametrize(

