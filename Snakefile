@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from ssmde_lib.errors import UserError
-from ssmde_lib.notebook import find_root, pipeline, profile_parameters, runs_folder
+from ssmde_lib.pipeline.parameters import find_root, pipeline, profile_parameters, runs_folder
 
 PROFILE = config.get("profile", "laptop")
 RUN = config.get("run", PROFILE)
@@ -31,7 +31,7 @@ rule index:
     output:
         FOLDER / "index.html",
     shell:
-        "python -m ssmde_lib.site {FOLDER:q}"
+        "python -m ssmde_lib.display.site {FOLDER:q}"
 
 
 for stage, upstream in STAGES.items():

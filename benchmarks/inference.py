@@ -14,7 +14,7 @@ import click
 import numpy as np
 import torch
 
-from ssmde_lib.inference import Predictor, fold_batch_norm
+from ssmde_lib.inference.predictor import Predictor, fold_batch_norm
 from ssmde_lib.networks.depth_net import DepthNet
 
 

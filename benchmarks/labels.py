@@ -15,12 +15,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ssmde_lib.datasets.clip import find_clips
+from ssmde_lib.data.layout import find_clips
 from ssmde_lib.evaluation import evaluate_clips, get_protocol
 from ssmde_lib.networks import checkpoint
 from ssmde_lib.networks.depth_net import DepthNet
 from ssmde_lib.prior import get_provider
-from ssmde_lib.prior.looks import BothWays, ManyLooks, resize
+from ssmde_lib.prior.test_time_augmentation import FlipAverage, MultiCrop, resize
 
 
 class LogDepth(nn.Module):
@@ -34,7 +34,7 @@ class LogDepth(nn.Module):
         return self.net.depth(self.net(images)[0]).log()
 
 
-class TeacherLooks(ManyLooks):
+class TeacherLooks(MultiCrop):
     """Our networks take pictures as they are, where the prior's are normalised."""
 
     def look(self, images: Tensor, size: tuple[int, int]) -> Tensor:
@@ -49,7 +49,7 @@ class TeacherLooks(ManyLooks):
 @torch.inference_mode()
 def main(data: Path, stage: Path, split: str, clips: int) -> None:
     teacher, prior = LogDepth(checkpoint.load(stage / "depth.safetensors")), get_provider("leres_small")
-    asked = BothWays(teacher)
+    asked = FlipAverage(teacher)
     looks = TeacherLooks(asked, [tuple(checkpoint.read_record(stage / "depth.safetensors")["size"])])
 
     def mean_of_both(images: Tensor) -> Tensor:

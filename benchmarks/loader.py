@@ -19,8 +19,9 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from reference.loader import load
 
-from ssmde_lib.datasets.augment import FRAMES, augment
-from ssmde_lib.datasets.clip import Clip, Triplets
+from ssmde_lib.data.augment import FRAMES, augment
+from ssmde_lib.data.layout import Clip
+from ssmde_lib.data.triplets import Triplets
 
 SIZE, FULL, BATCH = (192, 640), (375, 1242), 4
 KITTI = ROOT.parent / "shared/data/kitti_raw/2011_09_26/2011_09_26_drive_0005_sync/image_02/data"

@@ -15,13 +15,14 @@ import torch
 from torch import Tensor
 from truth import true_motions
 
-from ssmde_lib.datasets.clip import find_clips, read_frame
+from ssmde_lib.data.layout import find_clips
+from ssmde_lib.data.triplets import read_frame
+from ssmde_lib.geometry.motion import inverse
+from ssmde_lib.inference.clips import predict_clip, predict_motion
 from ssmde_lib.losses import SelfSupervisedWeights
+from ssmde_lib.losses.photometric import window_statistics
 from ssmde_lib.losses.self_supervised import look
-from ssmde_lib.motion import inverse
 from ssmde_lib.networks import checkpoint
-from ssmde_lib.photometric import window_statistics
-from ssmde_lib.stages import predict_clip, predict_motion
 
 SKY = 1000.0  # metres, where no depth is known
 
@@ -47,7 +48,7 @@ def main(data: Path, stage: Path, every: int) -> None:
         for i in clip.targets(1)[::every]:
             prev, tgt, following = (read_frame(clip, j)[None].float() / 255 for j in (i - 1, i, i + 1))
             truth = torch.from_numpy(clip.depth(i))[None, None]
-            static = (truth > 0) & (torch.from_numpy(clip.movers(i)) == 0)
+            static = (truth > 0) & (torch.from_numpy(clip.dynamic_mask(i)) == 0)
             true_T = list(true_motions(clip, i, [i - 1, i + 1]).split(1))
             own_T = [inverse(T_next_tgt[[i - 1]]), T_next_tgt[[i]]]
             metres = true_T[1][0, :3, 3].norm() / own_T[1][0, :3, 3].norm()  # of a unit of the network's motion

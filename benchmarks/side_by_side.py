@@ -18,7 +18,7 @@ from pathlib import Path
 import click
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from ssmde_lib.threads import share_the_machine
+from ssmde_lib.threads import limit_threads
 
 CHOICES = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "MKL_NUM_THREADS")  # what a user may have set
 SETTINGS = {"one thread": {"OMP_NUM_THREADS": "1"}, "library": {"SSMDE_SHARE": "1"}, "asleep": {"OMP_WAIT_POLICY": "PASSIVE"}, "torch": {}}
@@ -38,7 +38,7 @@ def start(setting: str, steps: int, limit: float) -> subprocess.Popen:
 def job(steps: int, limit: float) -> dict:
     """Seconds of the steps after the first; `limit` ends a job that hardly moves."""
     if "SSMDE_SHARE" in os.environ:
-        share_the_machine()
+        limit_threads()
     from step import make
 
     training = make(6, 64, 192, loss="full", network_width=24, channels_last=True)

@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ssmde_lib.geometry.motion import rigid
 from ssmde_lib.losses import (
     SelfSupervisedWeights,
     normal_loss,
@@ -26,7 +27,6 @@ from ssmde_lib.losses import (
     self_supervised_loss,
     upsample,
 )
-from ssmde_lib.motion import rigid
 from ssmde_lib.networks.depth_net import DepthNet
 from ssmde_lib.networks.pose_net import PoseNet
 from ssmde_lib.networks.resnet import ResNetEncoder
@@ -74,11 +74,11 @@ class Step:
     def source_depths(self) -> dict[str, Tensor]:
         names = ["prev", "next"]
         if self.source_gradient == "one":
-            taught = names.pop(torch.randint(2, (), generator=self.coin).item())
-            depth = self.depth_net.depth(self.depth_net(self.data[taught])[0])
+            teacher_targets = names.pop(torch.randint(2, (), generator=self.coin).item())
+            depth = self.depth_net.depth(self.depth_net(self.data[teacher_targets])[0])
             depth.register_hook(lambda gradient: 2 * gradient)
             with torch.no_grad():
-                return {taught: depth, names[0]: self.depth_net.depth(self.depth_net(self.data[names[0]])[0])}
+                return {teacher_targets: depth, names[0]: self.depth_net.depth(self.depth_net(self.data[names[0]])[0])}
         with torch.set_grad_enabled(self.source_gradient == "both"):
             depths = self.depth_net.depth(self.depth_net(torch.cat([self.data[name] for name in names]))[0])
         return dict(zip(names, depths.chunk(2), strict=True))

@@ -14,13 +14,14 @@ from torch import Tensor
 from torch.utils.data import default_collate
 from truth import fit
 
-from ssmde_lib.datasets.augment import augment
-from ssmde_lib.datasets.clip import Triplets, find_clips
+from ssmde_lib.data.augment import augment
+from ssmde_lib.data.layout import find_clips
+from ssmde_lib.data.triplets import Triplets
 from ssmde_lib.evaluation import evaluate_clips, get_protocol
-from ssmde_lib.inference import Predictor
+from ssmde_lib.inference.predictor import Predictor
 from ssmde_lib.losses import distillation_loss, upsample
-from ssmde_lib.stages import Architecture
-from ssmde_lib.training import Schedule, seeded
+from ssmde_lib.networks.architecture import Architecture
+from ssmde_lib.training.schedule import Schedule, seeded
 
 
 @click.command()

@@ -16,10 +16,11 @@ from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 from truth import METRES, fit, true_motions
 
-from ssmde_lib.datasets.clip import Clip, find_clips, read_frame
-from ssmde_lib.motion import rigid
+from ssmde_lib.data.layout import Clip, find_clips
+from ssmde_lib.data.triplets import read_frame
+from ssmde_lib.geometry.motion import rigid
 from ssmde_lib.networks.pose_net import PoseNet
-from ssmde_lib.training import Schedule
+from ssmde_lib.training.schedule import Schedule
 
 
 class Pairs(Dataset):

@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ssmde_lib.datasets.clip import Clip
-from ssmde_lib.motion import inverse
-from ssmde_lib.training import Schedule, StepSampler
+from ssmde_lib.data.layout import Clip
+from ssmde_lib.geometry.motion import inverse
+from ssmde_lib.training.schedule import Schedule, StepSampler
 
 METRES = 20.0  # of a unit of depth and translation, as it comes out in training: the network's range is centred on a few tenths
 
@@ -27,7 +27,7 @@ def fit(
     optimizer = torch.optim.Adam(net.parameters(), lr=schedule.learning_rate)
     for step, indices in enumerate(StepSampler(examples, schedule, seed)):
         loss = loss_of(step, indices)
-        optimizer.param_groups[0]["lr"] = schedule.rate(step)
+        optimizer.param_groups[0]["lr"] = schedule.learning_rate_at(step)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

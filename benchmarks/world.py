@@ -14,8 +14,8 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from ssmde_lib.world import render_clip, write_world
-from ssmde_lib.world.clips import OUTPUTS
+from ssmde_lib.synthetic import render_clip, write_world
+from ssmde_lib.synthetic.clips import OUTPUTS
 
 SIZES = {"64x192": (64, 192, 30.0), "192x640": (192, 640, 300.0)}  # height, width, seconds allowed for 640 frames on 2 cores
 

@@ -1,7 +1,7 @@
 """Prepare BONN RGB-D sequences: official folders in, clips of the one on-disk layout out (docs/data.md)."""
 
-from ssmde_lib.datasets.bonn import BonnSequence
-from ssmde_lib.datasets.tum import preparation
+from ssmde_lib.data.bonn import BonnSequence
+from ssmde_lib.data.tum import preparation
 
 main = preparation(BonnSequence, __doc__)
 

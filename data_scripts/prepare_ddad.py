@@ -2,8 +2,8 @@
 
 import click
 
-from ssmde_lib.datasets.ddad import DdadScene, download_ddad, find_scenes
-from ssmde_lib.datasets.prepare import prepare, script_options
+from ssmde_lib.data.ddad import DdadScene, download_ddad, find_scenes
+from ssmde_lib.data.prepare import prepare, script_options
 
 
 @click.command(help=__doc__)

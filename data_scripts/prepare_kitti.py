@@ -2,8 +2,8 @@
 
 import click
 
-from ssmde_lib.datasets.kitti import KittiDrive, download_drives, find_drives
-from ssmde_lib.datasets.prepare import prepare, script_options
+from ssmde_lib.data.kitti import KittiDrive, download_drives, find_drives
+from ssmde_lib.data.prepare import prepare, script_options
 
 
 @click.command(help=__doc__)

@@ -2,8 +2,8 @@
 
 import click
 
-from ssmde_lib.datasets.nyu import NyuSequence, download_labelled, find_scenes
-from ssmde_lib.datasets.prepare import prepare, script_options
+from ssmde_lib.data.nyu import NyuSequence, download_labelled, find_scenes
+from ssmde_lib.data.prepare import prepare, script_options
 
 
 @click.command(help=__doc__)

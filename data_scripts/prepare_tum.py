@@ -1,6 +1,6 @@
 """Prepare TUM RGB-D sequences: official folders in, clips of the one on-disk layout out (docs/data.md)."""
 
-from ssmde_lib.datasets.tum import TumSequence, preparation
+from ssmde_lib.data.tum import TumSequence, preparation
 
 main = preparation(TumSequence, __doc__)
 

@@ -2,8 +2,8 @@
 
 import click
 
-from ssmde_lib.datasets.prepare import MIN_MOTION, prepare
-from ssmde_lib.datasets.video import fitting_size, open_source
+from ssmde_lib.data.prepare import MIN_MOTION, prepare
+from ssmde_lib.data.video import fitting_size, open_recording
 from ssmde_lib.errors import UserError
 
 
@@ -19,7 +19,7 @@ from ssmde_lib.errors import UserError
 @click.option("--min-motion", default=MIN_MOTION, show_default=True, help="Drop frames that moved less, pixels of 160.")
 @click.option("--split", type=click.Choice(["train", "val", "test"]), help="Put all into this split, instead of by rule.")
 def main(source, out, fov, k_file, stride, height, width, limit, min_motion, split):
-    sequences = open_source(source, fov, k_file, stride, split)
+    sequences = open_recording(source, fov, k_file, stride, split)
     size = (height, width) if height else fitting_size(sequences[0].image(0).shape[:2], width)
     summary = prepare(sequences, out, size, min_motion, limit)
     if summary["clips"][0]["kept"] < 3:

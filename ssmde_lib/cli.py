@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from ssmde_lib.errors import UserError
-from ssmde_lib.threads import share_the_machine
+from ssmde_lib.files import make_folder
+from ssmde_lib.threads import limit_threads
 
 # Commands import what they need themselves: `ssmde --help` must not wait for torch.
 
@@ -20,7 +21,7 @@ class Commands(click.Group):
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name == "run":
-            from ssmde_lib.notebook import run_command
+            from ssmde_lib.pipeline.execution import run_command
 
             return run_command
         return super().get_command(context, name)
@@ -30,7 +31,7 @@ class Commands(click.Group):
 @click.version_option(package_name="ssmde")
 def main() -> None:
     """Depth from single pictures, learned without ground truth (SS-MDE)."""
-    share_the_machine()
+    limit_threads()
 
 
 device_option = click.option("--device", help="cpu, cuda or mps (default: the fastest present).")
@@ -53,15 +54,17 @@ def predict(source: str, out: Path, checkpoint: Path | None, ply: bool, fov: flo
     """
     from tqdm import tqdm
 
-    from ssmde_lib import inference
+    from ssmde_lib.inference.predictor import BUNDLED_STUDENT, Predictor
+    from ssmde_lib.inference.sources import batches, open_source
+    from ssmde_lib.inference.writers import PredictionWriter
 
-    pictures = inference.open_source(source, limit)
-    predictor = inference.Predictor.load(checkpoint or inference.SHIPPED, device)
+    pictures = open_source(source, limit)
+    predictor = Predictor.load(checkpoint or BUNDLED_STUDENT, device)
     writer = PredictionWriter(out, pictures, predictor.net.architecture["max_depth"], camera(source, fov) if ply else None)
     broken = []
     with closing(writer), tqdm(total=pictures.count, unit="frame", mininterval=2, ncols=90) as bar:
         try:
-            for group in inference.batches(pictures.frames, batch):
+            for group in batches(pictures.frames, batch):
                 broken += [str(image.message) for _, image in group if isinstance(image, UserError)]
                 images = [(name, image) for name, image in group if not isinstance(image, UserError)]
                 if images:
@@ -78,68 +81,14 @@ def predict(source: str, out: Path, checkpoint: Path | None, ply: bool, fov: flo
 
 def camera(source: str, fov: float):
     """Image size (h, w) to K: the cam.txt beside the pictures, or a guess from the field of view."""
-    from ssmde_lib.datasets.clip import Clip
-    from ssmde_lib.inference import guess_intrinsics
+    from ssmde_lib.data.layout import Clip
+    from ssmde_lib.inference.writers import guess_intrinsics
 
     folder = Path(source) if Path(source).is_dir() else Path(source).parent
     if Path(source).exists() and (folder / "cam.txt").is_file():
         K = Clip(folder).K
         return lambda size: K
     return lambda size: guess_intrinsics(size, fov)
-
-
-class PredictionWriter:
-    """Predicts batches and writes their files; of a moving source the scale and the colours are kept steady."""
-
-    def __init__(self, out: Path, pictures, max_depth: float, intrinsics):
-        from ssmde_lib.inference import SteadyScale, VideoFile
-
-        self.out, self.intrinsics, self.max_depth, self.written = out, intrinsics, max_depth, 0
-        self.units = int(65535 / max_depth)  # one unit for all frames, the finest that holds the network's range
-        self.steady = SteadyScale() if pictures.moving else None
-        self.video = VideoFile(out / "side_by_side.webm", pictures.fps) if pictures.moving else None
-        self.near = self.far = None
-        for folder in ("depth", "colour", *(["cloud"] if intrinsics else [])):
-            make_folder(out / folder)
-
-    def write(self, images: list, predictor) -> None:
-        import numpy as np
-
-        for (name, image), depth in zip(images, predictor(np.stack([image for _, image in images])), strict=True):
-            self.write_frame(name, image, self.steady(depth) if self.steady else depth)
-            self.written += 1
-
-    def write_frame(self, name: str, image, depth) -> None:
-        import numpy as np
-
-        from ssmde_lib.figures import colourise
-        from ssmde_lib.inference import write_depth_png, write_picture, write_point_cloud
-
-        near, far = np.percentile(depth, [2, 98])
-        if self.video and self.near is not None:  # colours follow the scene slowly
-            near, far = 0.98 * self.near + 0.02 * near, 0.98 * self.far + 0.02 * far
-        self.near, self.far = near, far
-        colours = colourise(depth, near, far)
-        write_depth_png(self.out / "depth" / f"{name}.png", depth, self.units)
-        write_picture(self.out / "colour" / f"{name}.png", colours)
-        if self.video:
-            self.video.write(np.concatenate([image, colours], 0 if image.shape[1] > 2 * image.shape[0] else 1))
-        if self.intrinsics:
-            K = self.intrinsics(depth.shape)
-            write_point_cloud(self.out / "cloud" / f"{name}.ply", depth, image, K, far=0.99 * self.max_depth)
-
-    def close(self) -> None:
-        if self.video:
-            self.video.close()
-        facts = {"depth_png_units": self.units, "scale": "up to scale", "frames": self.written}
-        (self.out / "prediction.json").write_text(json.dumps(facts, indent=2))
-
-
-def make_folder(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{path} cannot be created ({error.strerror}): choose another folder.") from None
 
 
 @main.command()
@@ -160,9 +109,9 @@ def evaluate(weights, data, protocol_name, split, alignment, flip, baselines, ou
     """Compare checkpoints with the truth of a data set, all in one table."""
     from dataclasses import replace
 
-    from ssmde_lib.datasets.clip import find_clips
+    from ssmde_lib.data.layout import find_clips
     from ssmde_lib.evaluation import comparison_table, constant, evaluate_clips, get_protocol, training_median
-    from ssmde_lib.inference import Predictor
+    from ssmde_lib.inference.predictor import Predictor
 
     if out:
         make_folder(out.parent)
@@ -194,28 +143,29 @@ def evaluate(weights, data, protocol_name, split, alignment, flip, baselines, ou
 @click.option("--labels", type=click.Path(path_type=Path), help="A teacher's filtered depth, such as runs/RUN/07_multiview_mask.")
 @click.option("--start", type=click.Path(path_type=Path), help="Folder of the networks to start from.")
 @click.option("--seed", default=0, show_default=True)
-@click.option("--frame-step", default=1, show_default=True, help="Distance of the neighbours in frames.")
+@click.option("--frame-stride", default=1, show_default=True, help="Distance of the neighbours in frames.")
 @click.option("--processes", default=1, show_default=True, type=click.IntRange(1), help="One a GPU; or start it by accelerate launch.")
 @click.option("-p", "--parameter", "given", type=(str, str), multiple=True, metavar="NAME VALUE",
               help="Field of Architecture, Losses or Schedule: architecture.width 64, losses.ranking 0.1, schedule.steps 100000.")  # fmt: skip
-def train(data, out, pseudo, labels, start, seed, frame_step, processes, given) -> None:
+def train(data, out, pseudo, labels, start, seed, frame_stride, processes, given) -> None:
     """Train depth and motion without a notebook; interrupted, the same command goes on.
 
     On several machines: accelerate launch [options] -m ssmde_lib.cli train ...
     """
-    from ssmde_lib.objective import Losses
-    from ssmde_lib.stages import Architecture, train_on
-    from ssmde_lib.training import Schedule
+    from ssmde_lib.losses.config import Losses
+    from ssmde_lib.networks.architecture import Architecture
+    from ssmde_lib.pipeline.stages import train_on
+    from ssmde_lib.training.schedule import Schedule
 
     architecture, losses, schedule = group_options({"architecture": Architecture, "losses": Losses, "schedule": Schedule}, given)
-    log = train_on(processes, out, data, architecture, losses, schedule, seed=seed, step=frame_step, pseudo=pseudo, labels=labels, start=start)
+    log = train_on(processes, out, data, architecture, losses, schedule, seed=seed, frame_stride=frame_stride, pseudo=pseudo, labels=labels, start=start)
     click.echo(f"{out}: {json.dumps(log[-1])}")
 
 
 def group_options(groups: dict[str, type], given: tuple[tuple[str, str], ...]) -> list:
     """An instance of each dataclass, with the fields that `group.name value` pairs change."""
-    from ssmde_lib.notebook import Parameter
-    from ssmde_lib.training import from_options
+    from ssmde_lib.options import from_options
+    from ssmde_lib.pipeline.parameters import Parameter
 
     options = {group: {} for group in groups}
     for key, text in given:
@@ -233,10 +183,10 @@ def group_options(groups: dict[str, type], given: tuple[tuple[str, str], ...]) -
 @click.option("--size", type=(int, int), help="HEIGHT WIDTH of the images (default: the checkpoint's).")
 def export(checkpoint: Path | None, path: Path, size: tuple[int, int] | None) -> None:
     """Write a depth network as ONNX (float RGB b 3 h w in [0, 1] to depth b 1 h w) and check it in onnxruntime."""
-    from ssmde_lib.export import export_onnx
-    from ssmde_lib.inference import SHIPPED, Predictor
+    from ssmde_lib.inference.export import export_onnx
+    from ssmde_lib.inference.predictor import BUNDLED_STUDENT, Predictor
 
-    predictor = Predictor.load(checkpoint or SHIPPED, "cpu")
+    predictor = Predictor.load(checkpoint or BUNDLED_STUDENT, "cpu")
     make_folder(path.parent)
     error = export_onnx(predictor, path, size)
     if error > 1e-3:
@@ -246,7 +196,7 @@ def export(checkpoint: Path | None, path: Path, size: tuple[int, int] | None) ->
 
 @main.group()
 def ablation() -> None:
-    """Rows of the ablation without notebooks: `make ablation` runs all of them (workflow/ablation.yaml)."""
+    """Variants of the ablation without notebooks: `make ablation` runs all of them (workflow/ablation.yaml)."""
 
 
 profile_option = click.option("--profile", default="laptop", show_default=True, help="Grid in workflow/ablation.yaml.")
@@ -255,7 +205,7 @@ world_option = click.option("--world", required=True, help="World of the grid, s
 
 def read_grid(profile: str):
     from ssmde_lib.ablation import Grid
-    from ssmde_lib.notebook import find_root, runs_folder
+    from ssmde_lib.pipeline.parameters import find_root, runs_folder
 
     root = find_root()
     return Grid.read(profile, root, runs_folder(root))
@@ -263,19 +213,19 @@ def read_grid(profile: str):
 
 @ablation.command("run")
 @world_option
-@click.option("--row", required=True, help="Row of ssmde_lib/ablation/rows.py, such as base.")
+@click.option("--variant", required=True, help="Variant of ssmde_lib/ablation/variants.py, such as base.")
 @click.option("--seed", default=0, show_default=True)
 @profile_option
 @click.option("--force", is_flag=True, help="Also where a record with these settings exists.")
-def ablation_run(world: str, row: str, seed: int, profile: str, force: bool) -> None:
-    """Train and evaluate one row, and write its record to results/ablation."""
-    from ssmde_lib.ablation import Job, run_row
+def ablation_run(world: str, variant: str, seed: int, profile: str, force: bool) -> None:
+    """Train and evaluate one variant, and write its record to results/ablation."""
+    from ssmde_lib.ablation import Job, run_variant
 
-    grid, job = read_grid(profile), Job(world, row, seed)
-    grid.world(world), grid.row(row)
+    grid, job = read_grid(profile), Job(world, variant, seed)
+    grid.world(world), grid.variant(variant)
     for change in grid.changes(job) or []:
         click.echo(f"the record of {job} is stale: {change}", err=True)
-    record = run_row(grid, job, force=force)
+    record = run_variant(grid, job, force=force)
     figures = "  ".join(f"{region} {figures['abs_rel']:.3f}" for region, figures in record["summary"].items())
     click.echo(f"{job}: AbsRel {figures} ({grid.record_path(job).relative_to(grid.root)})")
 
@@ -311,29 +261,19 @@ def ablation_status(profile: str) -> None:
         click.echo(f"on {device}: {jobs} trainings, {hours:.1f} h of processor time")
 
 
-@ablation.command("adopt")
-@profile_option
-def ablation_adopt(profile: str) -> None:
-    """Keep records that are stale only because losses, schedule or architecture have new fields, of which you know that they change nothing."""
-    from ssmde_lib.ablation import adopt
-
-    for job in adopt(read_grid(profile)):
-        click.echo(f"adopted: {job}")
-
-
-@ablation.command("ship")
+@ablation.command("export-weights")
 @world_option
-@click.option("--row", required=True, help="Row of ssmde_lib/ablation/rows.py, such as scratch_teacher.")
+@click.option("--variant", required=True, help="Variant of ssmde_lib/ablation/variants.py, such as scratch_teacher.")
 @click.option("--seed", default=0, show_default=True)
 @profile_option
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Files to write: OUT.safetensors and OUT_pose.safetensors.")
-def ablation_ship(world: str, row: str, seed: int, profile: str, out: Path) -> None:
-    """Write a row's weights, trained here, in half precision, each with its training record."""
-    from ssmde_lib.ablation import Job, ship
+def ablation_export_weights(world: str, variant: str, seed: int, profile: str, out: Path) -> None:
+    """Write a variant's weights, trained here, in half precision, each with its training record."""
+    from ssmde_lib.ablation import Job, export_weights
 
     grid = read_grid(profile)
-    grid.world(world), grid.row(row)
-    for path in ship(grid, Job(world, row, seed), out):
+    grid.world(world), grid.variant(variant)
+    for path in export_weights(grid, Job(world, variant, seed), out):
         click.echo(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 
 
@@ -341,28 +281,28 @@ def ablation_ship(world: str, row: str, seed: int, profile: str, out: Path) -> N
 @world_option
 @profile_option
 def ablation_table(world: str, profile: str) -> None:
-    """AbsRel of the rows that have records (stale ones are left out), by region: mean over seeds, spread over seeds, 95 % interval over clips.
+    """AbsRel of the variants that have records (stale ones are left out), by region: mean over seeds, spread over seeds, 95 % interval over clips.
 
-    A second table has what each student gained on its teacher; where several priors or schedules were tried a third says when to forget.
+    A second table has what each student gained on its teacher; where several priors or schedules were tried a third has them side by side.
     """
     print_tables(read_grid(profile).records(world))
 
 
-@ablation.command("fresh")
+@ablation.command("held-out")
 @world_option
 @profile_option
 @click.option("--clips", type=click.IntRange(min=1), default=30, show_default=True, help="So many new clips, of another seed than the grid's.")
-def ablation_fresh(world: str, profile: str, clips: int) -> None:
-    """Measure the rows whose weights lie here on new clips, by which nothing was chosen, and print the tables of those records."""
-    from ssmde_lib.ablation import measure_afresh
+def ablation_held_out(world: str, profile: str, clips: int) -> None:
+    """Measure the variants whose weights lie here on new clips, by which nothing was chosen, and print the tables of those records."""
+    from ssmde_lib.ablation import measure_held_out
 
-    print_tables(measure_afresh(read_grid(profile), world, clips))
+    print_tables(measure_held_out(read_grid(profile), world, clips))
 
 
 def print_tables(records: list[dict]) -> None:
-    from ssmde_lib.ablation import forgetting_table, student_table, table
+    from ssmde_lib.ablation import schedule_table, student_table, table
 
-    click.echo("\n\n".join(filter(None, (table(records), student_table(records), forgetting_table(records)))))
+    click.echo("\n\n".join(filter(None, (table(records), student_table(records), schedule_table(records)))))
 
 
 @main.command()

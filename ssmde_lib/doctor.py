@@ -9,7 +9,7 @@ import torch
 
 from ssmde_lib.errors import UserError
 from ssmde_lib.networks.checkpoint import read_record
-from ssmde_lib.notebook import version
+from ssmde_lib.pipeline.manifest import version
 from ssmde_lib.threads import cores
 
 PACKAGES = {

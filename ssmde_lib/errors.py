@@ -30,7 +30,7 @@ def disk_is_full(error: Exception | str) -> bool:
 
 
 @contextmanager
-def clear_failures(place: Path | str, smaller: str, again: str) -> Iterator[None]:
+def translate_errors(place: Path | str, smaller: str, again: str) -> Iterator[None]:
     """Spent memory, a full disk and a lost loader worker as one clear sentence each.
 
     `place` is where the work writes, `smaller` what to lower so that it needs less memory, `again` how to go on.

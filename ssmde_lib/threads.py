@@ -3,7 +3,7 @@
 import os
 
 
-def share_the_machine() -> None:
+def limit_threads() -> None:
     """Half of the cores for OpenMP's threads, which sleep while they wait, unless the user has chosen: counts only before torch is imported.
 
     By default there are as many threads as cores and they spin: beside another busy process they take the core from the very

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import nbformat
 
+from ssmde_lib.display.site import MATH, to_mathml
 from ssmde_lib.errors import UserError
-from ssmde_lib.notebook import read_parameters
-from ssmde_lib.site import MATH, to_mathml
+from ssmde_lib.pipeline.parameters import read_parameters
 
 OPENING = [
     "Question",
@@ -37,7 +37,7 @@ FORBIDDEN = {
     r"tqdm\.(auto|notebook)": "tqdm.auto and tqdm.notebook freeze in executed notebooks: use plain tqdm",
     r"matplotlib\.use\(|switch_backend\(": "sets a Matplotlib backend",
     r"\bplt\.show\(|\.savefig\(": "figures go through show(figure, alt=..., caption=...)",
-    r"\binteract(ive)?\(": "widgets go through ssmde_lib.widgets.filmstrip",
+    r"\binteract(ive)?\(": "widgets go through ssmde_lib.display.widgets.filmstrip",
     r"[\"'](jet|rainbow|hsv|gist_\w+|nipy_spectral|turbo|prism|flag)[\"']": "uses a colour map that is not perceptually uniform",
     r"\bimport utils\b|\bfrom utils\b|\.utils\b": "hides something in utils",
     r"[\"'](/|~|[A-Z]:\\)[\w.]": "holds an absolute path",

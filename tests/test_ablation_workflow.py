@@ -19,12 +19,12 @@ from tiny_tutorial import REPOSITORY, command
 
 from ssmde_lib.ablation import Grid
 
-ROWS = ["teacher", "student_plain"]
+VARIANTS = ["teacher", "student_plain"]
 SPEC = {
     "seeds": [0],
     "schedule": {"steps": 40, "batch_size": 2, "save_every": 3},
     "architecture": {"width": 8, "pose_width": 8},
-    "worlds": {"street": {"height": 64, "width": 64, "clips": {"train": 1, "val": 1, "test": 2}, "frames": 4, "test_frames": 2, "rows": ROWS}},
+    "worlds": {"street": {"height": 64, "width": 64, "clips": {"train": 1, "val": 1, "test": 2}, "frames": 4, "test_frames": 2, "variants": VARIANTS}},
 }
 
 
@@ -55,8 +55,8 @@ def planned(root: Path, *words: str) -> tuple[set[str], str]:
     return set(re.findall(r"^rule (\w+):", done.stdout + done.stderr, re.MULTILINE)), done.stdout + done.stderr
 
 
-def record(root: Path, row: str) -> Path:
-    return root / "results" / "ablation" / "tiny" / "street" / f"{row}_seed0.json"
+def record(root: Path, variant: str) -> Path:
+    return root / "results" / "ablation" / "tiny" / "street" / f"{variant}_seed0.json"
 
 
 def kill_in_training(root: Path) -> None:
@@ -73,7 +73,7 @@ def kill_in_training(root: Path) -> None:
 
 
 def test_a_grid_that_is_killed_goes_on_and_is_not_run_again(root):
-    jobs = {f"street_{row}_seed0" for row in ROWS}
+    jobs = {f"street_{variant}_seed0" for variant in VARIANTS}
     assert planned(root)[0] == {"summary", "data_street", "pseudo_shipped_street", *jobs}
 
     kill_in_training(root)
@@ -87,9 +87,9 @@ def test_a_grid_that_is_killed_goes_on_and_is_not_run_again(root):
     log = [json.loads(line) for line in (folder / "train.jsonl").read_text().splitlines()]
     assert [entry["step"] for entry in log] == list(range(1, 41))
     assert any(later["seconds"] < earlier["seconds"] for earlier, later in pairwise(log)), "the clock starts again where it went on"
-    assert all(record(root, row).stat().st_size < 8000 for row in (*ROWS,))
+    assert all(record(root, variant).stat().st_size < 8000 for variant in (*VARIANTS,))
     table = (root / "results" / "ablation" / "tiny" / "table.md").read_text()
-    assert all(f"| {row} |" in table for row in ("constant", "median", *ROWS))
+    assert all(f"| {variant} |" in table for variant in ("constant", "median", *VARIANTS))
     assert planned(root)[0] == set()
 
 
@@ -119,7 +119,7 @@ def test_on_another_machine_only_what_has_changed_is_run(root):
 def test_a_record_that_was_lost_is_written_again_from_what_lies_here(root):
     assert not record(root, "teacher").exists()
     assert planned(root)[0] == {"summary"}  # no training: its figures are under runs/
-    assert json.loads(record(root, "teacher").read_text())["row"] == "teacher"
+    assert json.loads(record(root, "teacher").read_text())["variant"] == "teacher"
 
 
 def test_the_whole_grid_is_planned_on_a_cluster(tmp_path):
@@ -129,7 +129,7 @@ def test_the_whole_grid_is_planned_on_a_cluster(tmp_path):
     grid = Grid.read("laptop", REPOSITORY, tmp_path)
     left = {*grid.unfinished(), *filter(None, map(grid.teacher_of, grid.unfinished()))}
     found = {rule for rule in re.findall(r"^rule (\w+):", done.stdout + done.stderr, re.MULTILINE) if "_seed" in rule}
-    assert found == {f"{job.world}_{job.row}_seed{job.seed}" for job in left}
+    assert found == {f"{job.world}_{job.variant}_seed{job.seed}" for job in left}
 
 
 def test_unknown_profiles_are_one_sentence(root):

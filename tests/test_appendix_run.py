@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from tiny_tutorial import REPOSITORY, command
 
 from ssmde_lib.networks import checkpoint
-from ssmde_lib.notebook import read_manifest
+from ssmde_lib.pipeline.manifest import read_manifest
 
 NAME = "A1_train_the_prior"
 

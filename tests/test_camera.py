@@ -5,7 +5,7 @@ import pytest
 import torch
 from reference import losses as literal
 
-from ssmde_lib.camera import backproject, crop_intrinsics, normals, pixel_grid, project, resize_intrinsics
+from ssmde_lib.geometry.camera import backproject, crop_intrinsics, normals, pixel_grid, project, resize_intrinsics
 
 K = torch.tensor([[[50.0, 0, 11.3], [0, 45, 7.8], [0, 0, 1]]], dtype=torch.float64)
 

@@ -4,11 +4,11 @@ import cv2
 import numpy as np
 import pytest
 
-from ssmde_lib.camera import resize_intrinsics
-from ssmde_lib.datasets.checks import check_clip, check_depth, check_exposure, check_motion, suggest_stride
-from ssmde_lib.datasets.video import calibrate
+from ssmde_lib.data.checks import check_clip, check_depth, check_exposure, check_motion, suggest_stride
+from ssmde_lib.data.video import calibrate
 from ssmde_lib.errors import UserError
-from ssmde_lib.inference import guess_intrinsics
+from ssmde_lib.geometry.camera import resize_intrinsics
+from ssmde_lib.inference.writers import guess_intrinsics
 
 SIZE = (96, 160)
 K = guess_intrinsics(SIZE)

@@ -9,7 +9,7 @@ import torch
 from click.testing import CliRunner
 
 from ssmde_lib.cli import main
-from ssmde_lib.inference import VideoFile
+from ssmde_lib.inference.writers import VideoFile
 from ssmde_lib.networks import checkpoint
 from ssmde_lib.networks.depth_net import DepthNet
 
@@ -169,9 +169,9 @@ def test_a_damaged_checkpoint_is_named(folder, weights, tmp_path):
 
 
 def test_the_shipped_checkpoint_is_the_default(folder, weights, tmp_path, monkeypatch):
-    from ssmde_lib import inference
+    from ssmde_lib.inference import predictor
 
-    monkeypatch.setattr(inference, "SHIPPED", tmp_path / "student.safetensors")
+    monkeypatch.setattr(predictor, "SHIPPED", tmp_path / "student.safetensors")
     assert "student.safetensors" in fails("predict", folder, "-o", tmp_path / "out")
     (tmp_path / "student.safetensors").write_bytes(weights.read_bytes())
     assert ssmde("predict", folder, "-o", tmp_path / "out")[0] == 0
@@ -197,9 +197,9 @@ def data(tmp_path):
 
 
 def test_evaluate_compares_checkpoints_and_baselines(data, weights, tmp_path):
-    from ssmde_lib.datasets.clip import find_clips
+    from ssmde_lib.data.layout import find_clips
     from ssmde_lib.evaluation import Results, evaluate_clips, get_protocol
-    from ssmde_lib.inference import Predictor
+    from ssmde_lib.inference.predictor import Predictor
 
     out = tmp_path / "results.json"
     code, output = ssmde("evaluate", "--weights", weights, "--data", data, "-o", out)
@@ -259,7 +259,7 @@ def test_evaluate_refuses_bad_input(data, weights, tmp_path):
 
 def test_export_writes_an_onnx_file_that_onnxruntime_agrees_with(weights, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
-    from ssmde_lib.inference import Predictor
+    from ssmde_lib.inference.predictor import Predictor
 
     path = tmp_path / "depth.onnx"
     code, output = ssmde("export", "--checkpoint", weights, "--onnx", path)
@@ -273,8 +273,8 @@ def test_export_writes_an_onnx_file_that_onnxruntime_agrees_with(weights, tmp_pa
 
 def test_export_notices_a_graph_that_differs(weights, tmp_path):
     pytest.importorskip("onnxruntime")
-    from ssmde_lib.export import DepthFromImages, export_onnx, parity_error
-    from ssmde_lib.inference import Predictor
+    from ssmde_lib.inference.export import DepthFromImages, export_onnx, parity_error
+    from ssmde_lib.inference.predictor import Predictor
 
     predictor = Predictor.load(weights, "cpu")
     assert export_onnx(predictor, tmp_path / "depth.onnx") < 1e-4
@@ -334,7 +334,7 @@ def test_doctor_lists_what_lies_in_the_repository(tmp_path, weights, monkeypatch
 
 
 def test_run_is_the_notebook_command():
-    from ssmde_lib.notebook import run_command
+    from ssmde_lib.pipeline.execution import run_command
 
     assert main.get_command(None, "run") is run_command
     code, output = ssmde("--help")
@@ -354,7 +354,7 @@ def test_help_does_not_load_torch():
 
 def test_train_reads_groups_of_options(monkeypatch, tmp_path):
     """What the command hands to the stage; the training itself is the stages' test."""
-    from ssmde_lib import stages
+    from ssmde_lib.pipeline import stages
 
     calls = []
     monkeypatch.setattr(stages, "train_on", lambda *args, **options: calls.append((args, options)) or [{"step": 7}])
@@ -367,4 +367,4 @@ def test_train_reads_groups_of_options(monkeypatch, tmp_path):
     paths = ["--data", tmp_path, "-o", tmp_path / "out"]
     assert "unknown parameter 'steps': begin with architecture. or losses. or schedule. (such as schedule.steps)." in fails("train", *paths, "-p", "steps", 7)
     assert "did you mean 'steps'?" in fails("train", *paths, "-p", "schedule.stepps", 7)
-    assert "parameter schedule.steps must be int, not 'many'" in fails("train", *paths, "-p", "schedule.steps", "many")
+    assert "parameter schedule.steps must be int, not 'many'" in fails("train", *paths, "-p", "schedule.steps", "multi_crop")

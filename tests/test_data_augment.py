@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ssmde_lib.datasets.augment import FRAMES, augment, mirror
+from ssmde_lib.data.augment import FRAMES, augment, mirror
 
 
 def make_batch(size=4, height=6, width=10, seed=0):

@@ -10,8 +10,8 @@ from types import SimpleNamespace
 import pytest
 from local_server import serve
 
-from ssmde_lib.datasets import download as module
-from ssmde_lib.datasets.download import Remote, download, unpack
+from ssmde_lib.data import download as module
+from ssmde_lib.data.download import Remote, download, unpack
 from ssmde_lib.errors import UserError
 
 BODY = bytes(range(256)) * 40

@@ -15,9 +15,9 @@ from local_server import serve
 from photometric_check import mean_grey_errors
 
 from data_scripts.prepare_kitti import main
-from ssmde_lib.datasets import kitti
-from ssmde_lib.datasets.clip import Clip
-from ssmde_lib.datasets.prepare import prepare
+from ssmde_lib.data import kitti
+from ssmde_lib.data.layout import Clip
+from ssmde_lib.data.prepare import prepare
 from ssmde_lib.evaluation import constant, evaluate_clips, get_protocol
 from ssmde_lib.evaluation.evaluator import read_truth
 
@@ -116,13 +116,13 @@ def test_poses_are_those_of_the_pack(clip):
 
 def test_cyclist_and_van_move_and_parked_cars_do_not(clip):
     pack = Clip(PACK)
-    masks = kitti.mover_masks(DRIVE / "tracklet_labels.xml", DAY, pack.poses, pack.K, pack.size)
+    masks = kitti.tracklet_masks(DRIVE / "tracklet_labels.xml", DAY, pack.poses, pack.K, pack.size)
     assert len(masks) == 154 and masks[0].shape == pack.size and masks[0].dtype == np.uint8
     assert masks[45][110, 320] == 2 and masks[45][105, 290] == 1  # the cyclist, before the van
     assert masks[45][100, 420] == 0  # the parked orange car
     assert masks[145][110, 370] == 0 and masks[145][60, 60] == 0
     # the same objects move by the 20 frames of the slice alone; K differs by a quarter of a pixel
-    assert np.mean((clip.movers(5) > 0) == (masks[45] > 0)) > 0.995
+    assert np.mean((clip.dynamic_mask(5) > 0) == (masks[45] > 0)) > 0.995
     assert kitti.read_tracklets(DRIVE / "tracklet_labels.xml")[1].kind == "Cyclist"
 
 
@@ -136,13 +136,13 @@ def test_mover_mask_hides_movers_behind_standing_boxes_and_clips_behind_the_came
         return kitti.Tracklet("Car", (length, 2.0, 2.0), 0, T[None])
 
     far, near, around = box_at(20), box_at(10), box_at(0, 30.0)
-    alone = kitti.mover_mask([far], [True], 0, T_cam_velo, K, size)
+    alone = kitti.tracklet_mask([far], [True], 0, T_cam_velo, K, size)
     assert alone[50, 50] == 1 and alone.sum() == (2 * round(100 / 19) + 1) ** 2
-    hidden = kitti.mover_mask([far, near], [True, False], 0, T_cam_velo, K, size)
+    hidden = kitti.tracklet_mask([far, near], [True, False], 0, T_cam_velo, K, size)
     assert not hidden.any()
-    assert (kitti.mover_mask([around], [True], 0, T_cam_velo, K, size) == 1).all()
-    assert not kitti.mover_mask([box_at(-20)], [True], 0, T_cam_velo, K, size).any()
-    assert not kitti.mover_mask([far], [True], 5, T_cam_velo, K, size).any()
+    assert (kitti.tracklet_mask([around], [True], 0, T_cam_velo, K, size) == 1).all()
+    assert not kitti.tracklet_mask([box_at(-20)], [True], 0, T_cam_velo, K, size).any()
+    assert not kitti.tracklet_mask([far], [True], 5, T_cam_velo, K, size).any()
 
 
 def test_summary_and_layout(prepared, clip):

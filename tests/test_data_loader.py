@@ -8,8 +8,9 @@ import pytest
 import torch
 from reference import loader as literal
 
-from ssmde_lib.datasets.augment import FRAMES, colour_transform
-from ssmde_lib.datasets.clip import Clip, Triplets
+from ssmde_lib.data.augment import FRAMES, colour_transform
+from ssmde_lib.data.layout import Clip
+from ssmde_lib.data.triplets import Triplets
 from ssmde_lib.errors import UserError
 
 
@@ -50,4 +51,4 @@ def test_only_listed_targets_are_items(clip):
     (clip.path / "clip.json").write_text(json.dumps({"targets": [0, 3]}))
     assert Triplets([Clip(clip.path)], size=(64, 192), memory=0).index == [(0, 3)]
     with pytest.raises(UserError, match="too few frames for triplets with step 2"):
-        Triplets([Clip(clip.path)], size=(64, 192), step=2)
+        Triplets([Clip(clip.path)], size=(64, 192), frame_stride=2)

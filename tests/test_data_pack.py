@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from ssmde_lib.datasets.clip import find_clips
-from ssmde_lib.datasets.pack import import_clip, import_data
+from ssmde_lib.data.layout import find_clips
+from ssmde_lib.data.pack import import_clip, import_data
 from ssmde_lib.errors import UserError
 
 
@@ -32,7 +32,7 @@ def test_import(clip, tmp_path):
     assert small.size == (32, 64)
     np.testing.assert_allclose(small.K, [[50, 0, 31.5], [0, 50, 15.5], [0, 0, 1]])
     assert small.depth(0)[5, 10] == 5 and (small.depth(0) > 0).sum() == 1
-    assert small.movers(0) is None and small.poses is None
+    assert small.dynamic_mask(0) is None and small.poses is None
 
 
 def test_importing_again_goes_on(clip, tmp_path):

@@ -19,8 +19,9 @@ from scipy.io import savemat
 from scipy.spatial.transform import Rotation
 
 from data_scripts import prepare_bonn, prepare_ddad, prepare_nyu, prepare_tum
-from ssmde_lib.datasets import bonn, ddad, nyu, tum
-from ssmde_lib.datasets.clip import Clip, read_image
+from ssmde_lib.data import bonn, ddad, nyu, tum
+from ssmde_lib.data.images import read_image
+from ssmde_lib.data.layout import Clip
 from ssmde_lib.evaluation import training_median
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"

@@ -7,8 +7,8 @@ from click.testing import CliRunner
 from PIL import Image
 
 from data_scripts.prepare_video import main
-from ssmde_lib.datasets.clip import Clip
-from ssmde_lib.datasets.video import find_intrinsics, fitting_size, open_source
+from ssmde_lib.data.layout import Clip
+from ssmde_lib.data.video import find_intrinsics, fitting_size, open_recording
 
 SIZE = (180, 320)
 
@@ -61,7 +61,7 @@ def test_video_with_stride(video, tmp_path):
     assert result.exit_code == 0, result.output
     clip = Clip(tmp_path / "out" / "train" / "walk")
     assert clip.about["source_frames"] == ["0", "3", "6", "9", "12", "15", "18"]
-    (sequence,) = open_source(video, fov=65, stride=3, split="train")
+    (sequence,) = open_recording(video, fov=65, stride=3, split="train")
     expected = pictures(20)
     for i in (5, 2, 3):  # backwards too
         assert np.abs(sequence.image(i)[..., ::-1].astype(int) - expected[3 * i]).mean() < 5

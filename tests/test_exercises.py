@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from ssmde_lib.exercises import check
+from ssmde_lib.course.exercises import check
 
 X = torch.arange(6.0, device="cpu").reshape(2, 3)
 CASES = [(X, 2.0), (X + 1, -1.0)]

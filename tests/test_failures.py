@@ -15,7 +15,8 @@ import tiny_tutorial
 from tiny_tutorial import FIRST, SECOND, command, manifest, run, snakemake, write_tutorial
 
 from ssmde_lib.errors import UserError
-from ssmde_lib.notebook import begin, read_manifest, run_notebook
+from ssmde_lib.pipeline.execution import run_notebook
+from ssmde_lib.pipeline.manifest import begin, read_manifest
 from ssmde_lib.threads import cores
 
 
@@ -294,7 +295,7 @@ def test_from_the_root_from_notebooks_and_in_a_shell_the_results_are_the_same(tu
 def test_threads_share_the_machine_unless_the_user_chose(tmp_path):
     """What OpenMP itself says as torch loads it, after the first line of a notebook and after the command line's start."""
     words = {
-        "notebook": "from ssmde_lib.notebook import begin\ntry:\n    begin('none', {})\nexcept Exception:\n    pass\n",
+        "notebook": "from ssmde_lib.pipeline import begin\ntry:\n    begin('none', {})\nexcept Exception:\n    pass\n",
         "shell": "from ssmde_lib.cli import main\nmain.callback()\n",
     }
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_"))}

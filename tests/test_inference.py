@@ -8,17 +8,14 @@ import pytest
 import torch
 from torch import nn
 
-from ssmde_lib.camera import backproject
 from ssmde_lib.errors import UserError
-from ssmde_lib.inference import (
-    Predictor,
-    SteadyScale,
+from ssmde_lib.geometry.camera import backproject
+from ssmde_lib.inference.predictor import Predictor, fold_batch_norm, resize_image
+from ssmde_lib.inference.sources import batches, open_source
+from ssmde_lib.inference.writers import (
+    ScaleSmoother,
     VideoFile,
-    batches,
-    fold_batch_norm,
     guess_intrinsics,
-    open_source,
-    resize_image,
     write_depth_png,
     write_picture,
     write_point_cloud,
@@ -122,7 +119,7 @@ def test_flicker_is_damped_and_slow_change_is_kept():
     scene = RNG.uniform(2, 30, (20, 30)).astype(np.float32)
     flicker = RNG.normal(0, 0.1, 200)
     approach = np.linspace(0, -1.0, 200)  # the camera drives up to a wall
-    steady = SteadyScale()
+    steady = ScaleSmoother()
     raw = [scene * np.float32(np.exp(a + f)) for a, f in zip(approach, flicker, strict=True)]
     out = [steady(depth) for depth in raw]
     assert log_scale_changes(out).std() < 0.2 * log_scale_changes(raw).std()
@@ -131,7 +128,7 @@ def test_flicker_is_damped_and_slow_change_is_kept():
 
 def test_a_constant_video_is_left_alone_and_a_cut_starts_anew():
     scene = RNG.uniform(2, 30, (20, 30)).astype(np.float32)
-    steady = SteadyScale()
+    steady = ScaleSmoother()
     for depth in (scene, scene, 5 * scene, 5 * scene):
         np.testing.assert_array_equal(steady(depth), depth)
 

@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from reference import losses as literal
 from reference.step import literal_loss
 
-from ssmde_lib.camera import resize_intrinsics
+from ssmde_lib.geometry.camera import resize_intrinsics
+from ssmde_lib.geometry.motion import inverse, rigid
 from ssmde_lib.losses import SelfSupervisedWeights, self_supervised_loss, upsample
-from ssmde_lib.motion import inverse, rigid
 
 WEIGHTS = SelfSupervisedWeights()
 

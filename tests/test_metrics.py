@@ -141,10 +141,10 @@ def test_order_accuracy_of_truth_reverse_and_tie(truth):
 def test_order_accuracy_can_hold_one_end_on_movers():
     gt = np.where(np.arange(100) < 50, 1.0, 4.0)
     pred = gt.copy()
-    movers = np.zeros(100, bool)
-    movers[:5] = True
+    dynamic_mask = np.zeros(100, bool)
+    dynamic_mask[:5] = True
     pred[:5] = 9  # every confident pair with a mover is wrong, the others are right
-    assert order_accuracy(pred, gt, first=movers) == 0
+    assert order_accuracy(pred, gt, first=dynamic_mask) == 0
     assert 0.8 < order_accuracy(pred, gt) < 0.95
 
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from ssmde_lib.motion import compose, exp_so3, inverse, rigid, skew
+from ssmde_lib.geometry.motion import compose, exp_so3, inverse, rigid, skew
 
 
 def vectors(scale: float) -> torch.Tensor:

@@ -6,8 +6,15 @@ import torch
 from reference import losses as literal
 
 from ssmde_lib.errors import UserError
-from ssmde_lib.motion import rigid
-from ssmde_lib.multiview import ALIKE, agreed_mask, choose_labels, extend_mask, filter_mask, reprojection_error
+from ssmde_lib.geometry.motion import rigid
+from ssmde_lib.labels.filters import (
+    ALIKE,
+    choose_labels,
+    filter_mask,
+    prior_depth_mask,
+    prior_order_mask,
+    reprojection_error,
+)
 
 K = torch.tensor([[[20.0, 0, 9.5], [0, 20, 5.5], [0, 0, 1]]], dtype=torch.float64)
 MOTION = rigid(torch.tensor([[0.01, -0.02, 0.01, 0.1, 0.0, -0.3]], dtype=torch.float64))
@@ -63,7 +70,7 @@ def test_extension_against_the_literal_reference():
     relative = 0.7 * depth + 0.3 * relative  # a prior that is mostly right
     mask = random_map(2, batch=2) > 3.5
     assert mask.flatten(1).sum(1).max() <= 256
-    got = extend_mask(mask, depth, relative)
+    got = prior_order_mask(mask, depth, relative)
     for m, d, r, g in zip(mask, depth, relative, got, strict=True):
         want = literal.prior_confirms(*(x.flatten().numpy() for x in (m, d, r)))
         np.testing.assert_array_equal(g.flatten().numpy(), want | m.flatten().numpy())
@@ -77,14 +84,14 @@ def test_extension_accepts_a_right_mover_and_rejects_a_hole():
     truth = depth.masked_fill(mover, 6.0)
     prior = 0.3 * truth  # affine-ambiguous: only a scale here
     kept = ~mover
-    assert extend_mask(kept, truth, prior)[mover].all()
-    assert not extend_mask(kept, truth.masked_fill(mover, 100.0), prior)[mover].any()
-    torch.testing.assert_close(extend_mask(kept, truth, 50 * prior), extend_mask(kept, truth, prior))
+    assert prior_order_mask(kept, truth, prior)[mover].all()
+    assert not prior_order_mask(kept, truth.masked_fill(mover, 100.0), prior)[mover].any()
+    torch.testing.assert_close(prior_order_mask(kept, truth, 50 * prior), prior_order_mask(kept, truth, prior))
 
 
 def test_nothing_kept_confirms_nothing():
     nothing = torch.zeros(1, 1, 12, 20, dtype=torch.bool)
-    assert not extend_mask(nothing, random_map(0), random_map(0)).any()
+    assert not prior_order_mask(nothing, random_map(0), random_map(0)).any()
 
 
 def test_the_agreed_mask_drops_the_hole_that_the_views_confirm():
@@ -93,10 +100,10 @@ def test_the_agreed_mask_drops_the_hole_that_the_views_confirm():
     mover[:, :, 4:8, 4:8] = True
     kept = torch.rand(truth.shape, generator=torch.Generator().manual_seed(2)) < 0.8
     holed = truth.masked_fill(mover, 100.0)
-    assert torch.equal(agreed_mask(kept, holed, 0.01 * truth), kept & ~mover), "whatever the prior's unit"
-    assert torch.equal(agreed_mask(kept, truth, 0.01 * truth * (0.99 * ALIKE) ** mover.double()), kept), "nearly alike is alike"
+    assert torch.equal(prior_depth_mask(kept, holed, 0.01 * truth), kept & ~mover), "whatever the prior's unit"
+    assert torch.equal(prior_depth_mask(kept, truth, 0.01 * truth * (0.99 * ALIKE) ** mover.double()), kept), "nearly alike is alike"
     nothing = torch.zeros_like(kept)
-    assert not agreed_mask(nothing, holed, truth).any()
+    assert not prior_depth_mask(nothing, holed, truth).any()
 
 
 def test_where_the_views_reject_the_nearer_witness_speaks():
@@ -106,8 +113,8 @@ def test_where_the_views_reject_the_nearer_witness_speaks():
     rejected[..., 2:5, 3:6] = True
     holed, timid = (truth.where(~rejected, factor * truth) for factor in (5.0, 0.5))
     for depth, expected in ((holed, truth), (timid, timid)):
-        label, mask = choose_labels("nearer", ~rejected, depth, 0.01 * truth)
+        label, mask = choose_labels("min_depth", ~rejected, depth, 0.01 * truth)
         assert mask.all()
         torch.testing.assert_close(label, expected)
-    torch.testing.assert_close(choose_labels("nearer", ~rejected, truth, 0.01 * holed)[0], truth)
-    assert torch.equal(choose_labels("nearer", ~rejected, holed, truth.flip(3))[0][~rejected], truth[~rejected])
+    torch.testing.assert_close(choose_labels("min_depth", ~rejected, truth, 0.01 * holed)[0], truth)
+    assert torch.equal(choose_labels("min_depth", ~rejected, holed, truth.flip(3))[0][~rejected], truth[~rejected])

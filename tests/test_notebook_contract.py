@@ -8,7 +8,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from ssmde_lib.notebook import appendix, pipeline
+from ssmde_lib.pipeline.parameters import appendix, pipeline
 
 sys.path.insert(0, str(Path(__file__).parent))
 from contract import CLOSING, OPENING, violations
@@ -53,7 +53,7 @@ def sample() -> nbformat.NotebookNode:
     cells = [
         v4.new_markdown_cell(opening),
         v4.new_code_cell(parameters, metadata={"tags": ["parameters"]}),
-        v4.new_code_cell('from ssmde_lib.notebook import begin\nstage = begin("01_first", globals())'),
+        v4.new_code_cell('from ssmde_lib.pipeline import begin\nstage = begin("01_first", globals())'),
     ]
     for number in range(4):
         cells += [

@@ -9,7 +9,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from ssmde_lib.notebook import pipeline, profile_parameters, read_manifest
+from ssmde_lib.pipeline.manifest import read_manifest
+from ssmde_lib.pipeline.parameters import pipeline, profile_parameters
 
 ROOT = Path(__file__).resolve().parents[1]
 STAGES = pipeline(ROOT)

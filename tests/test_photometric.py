@@ -5,7 +5,7 @@ import pytest
 import torch
 from reference import losses as literal
 
-from ssmde_lib.photometric import (
+from ssmde_lib.losses.photometric import (
     dissimilarity,
     photometric_error,
     smoothness,

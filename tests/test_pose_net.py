@@ -4,11 +4,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ssmde_lib.camera import pixel_grid
 from ssmde_lib.errors import UserError
+from ssmde_lib.geometry.camera import pixel_grid
+from ssmde_lib.geometry.warp import sample
 from ssmde_lib.networks import checkpoint
-from ssmde_lib.networks.pose_net import LARGEST, MULTIPLE, PoseNet, motion_equations, places, small
-from ssmde_lib.warp import sample
+from ssmde_lib.networks.pose_net import LARGEST, MULTIPLE, PoseNet, coordinate_channels, motion_equations, small
 
 
 def smooth_texture(height: int, width: int, seed: int) -> torch.Tensor:
@@ -50,7 +50,7 @@ def test_small_frames_stay_large_ones_are_halved(size, expected):
 
 
 def test_places_are_centred():
-    x, y = places(torch.zeros(2, 1, 3, 5))[1]
+    x, y = coordinate_channels(torch.zeros(2, 1, 3, 5))[1]
     assert x[0].tolist() == pytest.approx([-0.8, -0.4, 0, 0.4, 0.8]) and y[:, 0].tolist() == pytest.approx([-0.4, 0, 0.4])
 
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from ssmde_lib.networks.leres import IMAGENET_MEAN, IMAGENET_STD
-from ssmde_lib.prior.looks import BothWays, ManyLooks, OneLook, feather, nearest_shape, windows
+from ssmde_lib.prior.test_time_augmentation import FlipAverage, MultiCrop, SinglePass, feather, nearest_shape, windows
 
 SIZES = [(32, 96), (48, 64)]
 
@@ -29,26 +29,26 @@ def ramp(height: int = 64, width: int = 192) -> torch.Tensor:
 
 def test_looks_at_a_picture_without_doubt_agree():
     expected = ramp()[:, :1]
-    many = ManyLooks(Brightness(), SIZES)(ramp()).log()
+    many = MultiCrop(Brightness(), SIZES)(ramp()).log()
     inside = (..., slice(4, -4))  # a resized ramp is flat at its ends, and every window has ends
     assert float((many - expected)[inside].abs().max()) < 0.004
-    torch.testing.assert_close(OneLook(Brightness(), [(64, 192)], torch.exp)(ramp()).log(), expected)
+    torch.testing.assert_close(SinglePass(Brightness(), [(64, 192)], torch.exp)(ramp()).log(), expected)
 
 
 def test_the_whole_in_its_own_and_in_taller_shapes_and_four_windows():
     net = Brightness()
-    ManyLooks(net, SIZES)(ramp())
+    MultiCrop(net, SIZES)(ramp())
     assert net.calls == [*SIZES, *(4 * [SIZES[0]])]
     net.calls.clear()
-    ManyLooks(net, SIZES)(ramp(48, 64))
+    MultiCrop(net, SIZES)(ramp(48, 64))
     assert net.calls == 5 * [SIZES[1]]
     net.calls.clear()
-    OneLook(BothWays(net), SIZES, torch.exp)(ramp())
+    SinglePass(FlipAverage(net), SIZES, torch.exp)(ramp())
     assert net.calls == 2 * [SIZES[0]]
 
 
 def test_what_each_look_leaves_open_leaves_no_seam():
-    steady, drifting = (ManyLooks(Brightness(constant), SIZES)(ramp()).log() for constant in (0.0, 0.5))
+    steady, drifting = (MultiCrop(Brightness(constant), SIZES)(ramp()).log() for constant in (0.0, 0.5))
     torch.testing.assert_close(drifting - drifting.mean(), steady - steady.mean(), atol=1e-5, rtol=0)
 
 

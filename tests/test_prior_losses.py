@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from ssmde_lib.prior.losses import SKY, image_level_regression, leres_loss, multi_scale_gradient, standing_out
+from ssmde_lib.prior.losses import SKY, foreground_mask, image_level_regression, leres_loss, multi_scale_gradient
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_standing_out_is_what_is_nearer_than_both_its_sides():
     truth[:, :, 4, 50:70] = 4.0  # a hole
     expected = torch.zeros_like(truth)
     expected[:, :, 0, 50:70] = 1
-    assert torch.equal(standing_out(truth), expected)
+    assert torch.equal(foreground_mask(truth), expected)
 
 
 def test_gradients_are_finite_at_the_extremes(scene):

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-import ssmde_lib.prior
+import ssmde_lib
 from ssmde_lib.prior.augment import augment, crop, photograph
-from ssmde_lib.prior.mixture import render_view, sample_view
-from ssmde_lib.prior.scenes import load_shards, render_shards
+from ssmde_lib.synthetic.mixture import render_view, sample_view
+from ssmde_lib.synthetic.mixture_shards import load_shards, render_shards
 
 SEEDS = range(2000, 2040)
 
@@ -52,15 +52,16 @@ def test_wide_pictures_are_taken_outdoors_narrow_ones_indoors():
 
 def test_training_never_imports_the_worlds_it_serves():
     """Only the renderer and its building blocks: neither street nor room, nor what they are made of."""
-    folder = Path(ssmde_lib.prior.__file__).parent
-    for name in ("mixture.py", "scenes.py", "augment.py", "losses.py", "train.py"):
+    allowed = [f"ssmde_lib.synthetic.{name}" for name in ("engine", "scene", "mixture", "mixture_shards")]
+    folder = Path(ssmde_lib.__file__).parent
+    for name in ("synthetic/mixture.py", "synthetic/mixture_shards.py", "prior/augment.py", "prior/losses.py", "prior/train.py"):
         for node in ast.walk(ast.parse((folder / name).read_text())):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ssmde_lib.world"):
-                assert node.module in ("ssmde_lib.world.engine", "ssmde_lib.world.scene"), (name, node.module)
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ssmde_lib.synthetic"):
+                assert node.module in allowed, (name, node.module)
 
 
 def test_shards_resume_and_join(tmp_path, monkeypatch):
-    monkeypatch.setattr("ssmde_lib.prior.scenes.SHARD", 2)
+    monkeypatch.setattr("ssmde_lib.synthetic.mixture_shards.SHARD", 2)
     first = render_shards(tmp_path, 0, 2, (32, 64))
     stamp = first[0].stat().st_mtime_ns
     data = load_shards(render_shards(tmp_path, 0, 4, (32, 64)))
@@ -70,7 +71,7 @@ def test_shards_resume_and_join(tmp_path, monkeypatch):
 
 
 def test_a_short_shard_is_never_taken_for_a_full_one(tmp_path, monkeypatch):
-    monkeypatch.setattr("ssmde_lib.prior.scenes.SHARD", 4)
+    monkeypatch.setattr("ssmde_lib.synthetic.mixture_shards.SHARD", 4)
     for count in (3, 4, 3, 5):
         images = load_shards(render_shards(tmp_path, 0, count, (16, 32)))["images"]
         assert len(images) == count

@@ -16,8 +16,8 @@ from ssmde_lib.metrics import align, order_accuracy
 from ssmde_lib.networks.leres import VARIANTS, LeReS, preprocess
 from ssmde_lib.prior import get_provider, providers
 from ssmde_lib.prior.download import Weights, fetch
-from ssmde_lib.prior.mixture import render_view
 from ssmde_lib.prior.train import VALIDATION
+from ssmde_lib.synthetic.mixture import render_view
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -137,9 +137,9 @@ def small():
 
 
 def test_shipped_weights(small):
-    assert providers.SHIPPED.stat().st_size <= 8e6
+    assert providers.BUNDLED.stat().st_size <= 8e6
     about = small.describe()
-    assert about["sha256"] == hashlib.sha256(providers.SHIPPED.read_bytes()).hexdigest()
+    assert about["sha256"] == hashlib.sha256(providers.BUNDLED.read_bytes()).hexdigest()
     assert "neither street nor room" in about["trained_on"]
 
 
@@ -151,11 +151,11 @@ def test_relative_depth_is_positive_repeatable_and_per_image(small):
     torch.testing.assert_close(small(images[1:2]), depth[1:2], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("many_looks", [False, True])
-def test_a_mirrored_picture_has_the_mirrored_depth(many_looks):
-    images, prior = torch.rand(1, 3, 64, 192, generator=torch.Generator().manual_seed(0)), get_provider("leres_small", many_looks=many_looks)
+@pytest.mark.parametrize("multi_crop", [False, True])
+def test_a_mirrored_picture_has_the_mirrored_depth(multi_crop):
+    images, prior = torch.rand(1, 3, 64, 192, generator=torch.Generator().manual_seed(0)), get_provider("leres_small", multi_crop=multi_crop)
     torch.testing.assert_close(prior(images.flip(3)), prior(images).flip(3), rtol=1e-4, atol=1e-4)
-    assert prior.describe()["looks"] == ("many" if many_looks else "one")
+    assert prior.describe()["test_time_augmentation"] == ("multi_crop" if multi_crop else "one")
 
 
 def test_shipped_weights_know_depth(small):

@@ -9,7 +9,7 @@ from ssmde_lib.networks import checkpoint
 from ssmde_lib.prior import get_provider
 from ssmde_lib.prior.degraded import Degradation, Degraded, blur
 from ssmde_lib.prior.in_domain import FineTuning, fine_tune, views
-from ssmde_lib.world import write_world
+from ssmde_lib.synthetic import write_world
 
 
 class Flat:

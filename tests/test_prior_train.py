@@ -10,8 +10,8 @@ from click.testing import CliRunner
 from ssmde_lib.errors import UserError
 from ssmde_lib.prior import evaluate, get_provider, train
 from ssmde_lib.prior.evaluate import score, score_image
-from ssmde_lib.prior.scenes import load_shards, render_shards
 from ssmde_lib.prior.train import Views
+from ssmde_lib.synthetic.mixture_shards import load_shards, render_shards
 
 SIZE, TALL = (32, 64), (64, 64)
 
@@ -19,7 +19,7 @@ SIZE, TALL = (32, 64), (64, 64)
 @pytest.fixture(scope="module")
 def views(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ssmde_lib.prior.scenes.SHARD", 8)
+        patch.setattr("ssmde_lib.synthetic.mixture_shards.SHARD", 8)
         data = load_shards(render_shards(tmp_path_factory.mktemp("views"), 0, 8, SIZE))
         return [Views(data, data, SIZE)]
 
@@ -55,7 +55,7 @@ def test_one_seed_gives_one_network(views):
 
 def test_the_command_writes_weights_that_the_provider_takes(tmp_path, monkeypatch):
     monkeypatch.setattr(train, "SHAPES", {SIZE: SIZE, TALL: TALL})
-    monkeypatch.setattr("ssmde_lib.prior.scenes.SHARD", 2)
+    monkeypatch.setattr("ssmde_lib.synthetic.mixture_shards.SHARD", 2)
     out = tmp_path / "w/leres_small.safetensors"
     options = f"--views 8 --steps 4 --batch 2 --device cpu --cache {tmp_path / 'cache'} --out {out}"
     monkeypatch.setattr(train, "VALIDATION", 0)
@@ -73,18 +73,18 @@ def test_score_of_perfect_and_reversed_priors():
     rng = np.random.default_rng(0)
     depth = rng.uniform(1, 20, (32, 48)).astype(np.float32)
     depth[:4] = np.inf
-    movers = np.zeros(depth.shape, bool)
-    movers[10:20, 10:20] = True
+    dynamic_mask = np.zeros(depth.shape, bool)
+    dynamic_mask[10:20, 10:20] = True
     known = np.where(np.isfinite(depth), depth, 50)
-    scaled = score_image(3 * known, depth, movers, 80)
+    scaled = score_image(3 * known, depth, dynamic_mask, 80)
     assert set(scaled) == {f"abs_rel_{a}_{r}" for a in ("scale", "scale_shift", "constant") for r in ("all", "static", "movers")} | {"order_all", "order_movers"}
     assert scaled["order_all"] == scaled["order_movers"] == 1
     assert max(value for key, value in scaled.items() if "abs_rel_scale" in key) < 1e-5 < scaled["abs_rel_constant_all"]
-    affine = score_image(1 / (0.3 / known + 0.2), depth, movers, 80)
+    affine = score_image(1 / (0.3 / known + 0.2), depth, dynamic_mask, 80)
     assert affine["abs_rel_scale_shift_all"] < 1e-5 and affine["abs_rel_scale_all"] > 0.1
-    assert score_image(1 / known, depth, movers, 80)["order_all"] == 0
-    wrong = np.where(movers, 2 * known, known)
-    errors = score_image(wrong, depth, movers, 80)
+    assert score_image(1 / known, depth, dynamic_mask, 80)["order_all"] == 0
+    wrong = np.where(dynamic_mask, 2 * known, known)
+    errors = score_image(wrong, depth, dynamic_mask, 80)
     assert errors["abs_rel_scale_movers"] > 0.5 and errors["abs_rel_scale_static"] < 0.2
 
 
@@ -101,7 +101,7 @@ def test_score_averages_movers_over_the_images_that_show_them():
 
 
 def test_held_out_frames_are_the_test_split():
-    rgb, depth, movers = next(iter(evaluate.world_samples("street", 1, 2, 1)))
-    assert rgb.shape == (64, 192, 3) and depth.shape == movers.shape == (64, 192)
+    rgb, depth, dynamic_mask = next(iter(evaluate.world_samples("street", 1, 2, 1)))
+    assert rgb.shape == (64, 192, 3) and depth.shape == dynamic_mask.shape == (64, 192)
     other = next(iter(evaluate.world_samples("street", 1, 2, 1, split=1)))
     assert not np.array_equal(rgb, other[0])

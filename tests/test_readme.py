@@ -12,11 +12,11 @@ from click.testing import CliRunner
 from local_server import serve
 
 from data_scripts.prepare_kitti import main as prepare_kitti
-from ssmde_lib.ablation import Grid, forgetting_table, fresh_records, student_table, table
+from ssmde_lib.ablation import Grid, held_out_records, schedule_table, student_table, table
 from ssmde_lib.cli import main as ssmde
-from ssmde_lib.datasets.clip import find_clips
-from ssmde_lib.datasets.pack import import_data
-from ssmde_lib.notebook import profile_parameters
+from ssmde_lib.data.layout import find_clips
+from ssmde_lib.data.pack import import_data
+from ssmde_lib.pipeline.parameters import profile_parameters
 
 ROOT = Path(__file__).parents[1]
 RAW = ROOT.parent / "shared" / "data" / "kitti_raw"
@@ -56,7 +56,7 @@ def test_three_commands_for_one_kitti_drive(tmp_path, monkeypatch):
     parameters = profile_parameters(ROOT, profile, "01_data")
     import_data(tmp_path / parameters["data_folder"], tmp_path / "01_data", (parameters["height"], parameters["width"]))
     (clip,) = find_clips(tmp_path / "01_data", "test")
-    assert len(clip) == 20 and clip.poses is not None and (clip.movers(5) > 0).any() and (clip.depth(0) > 0).any()
+    assert len(clip) == 20 and clip.poses is not None and (clip.dynamic_mask(5) > 0).any() and (clip.depth(0) > 0).any()
 
     assert predict[:2] == ["ssmde", "predict"] and predict[2] == parameters["data_folder"]
     student = Path(predict[predict.index("--checkpoint") + 1])
@@ -76,6 +76,6 @@ def test_the_ablation_s_tables_are_those_of_the_records():
     heads = [f"{world}{what}".strip() for world, what, _ in tables]
     assert {"street", "room", "kitti_drive", "hololens", "street, prior", "street, 30 new clips", "room, 30 new clips"} <= set(heads)
     for world, what, lines in tables:
-        records = fresh_records(grid, world, 30) if "30 new clips" in what else grid.records(world)
-        printed = "\n".join(make(records) for make in (table, student_table, forgetting_table)).splitlines()
+        records = held_out_records(grid, world, 30) if "30 new clips" in what else grid.records(world)
+        printed = "\n".join(make(records) for make in (table, student_table, schedule_table)).splitlines()
         assert [line for line in lines.splitlines() if line not in printed] == []

@@ -14,19 +14,15 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = sorted((ROOT / "ssmde_lib").rglob("*.py"))
-FLOORS = [
-    {"errors", "threads"},
-    {"camera", "motion", "metrics", "relative"},
-    {"warp", "photometric", "networks", "geometry"},
-    {"world", "datasets", "prior", "losses", "multiview"},
-    {"ablation", "objective", "training", "stages", "evaluation", "inference", "export"},
-    {"figures", "widgets", "exercises", "notebook", "site", "doctor", "cli"},
-]
-SAME_FLOOR = {
-    ("prior", "world"),
-    ("prior", "datasets"),
-    ("world", "datasets"),
-}  # on the floor of data; others: floors 4 and 5
+LAYERS = [  # a package imports only what stands before it
+    "errors", "options", "files", "threads", "devices", "geometry", "metrics",
+    "networks", "losses",
+    "data", "synthetic",
+    "prior", "labels",
+    "training", "evaluation", "inference",
+    "pipeline", "ablation", "course",
+    "display", "doctor", "cli",
+]  # fmt: skip
 IMPORTED_AS = {"PIL": "pillow", "cv2": "opencv-python", "yaml": "pyyaml"}
 
 
@@ -43,24 +39,14 @@ def imports(path: Path) -> set[str]:
     return found
 
 
-def floor_of(part: str) -> int:
-    floors = [number for number, parts in enumerate(FLOORS) if part in parts]
-    assert floors, f"on which floor lives {part}?"
-    return floors[0]
-
-
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_imports_go_downwards(path):
+def test_a_package_imports_only_from_lower_layers(path):
     own = path.relative_to(ROOT / "ssmde_lib").parts[0].removesuffix(".py")
     if own == "__init__":
         assert not {name for name in imports(path) if name.startswith("ssmde_lib")}
         return
-    for name in imports(path):
-        if not name.startswith("ssmde_lib."):
-            continue
-        other = name.split(".")[1]
-        same = other == own or (own, other) in SAME_FLOOR or floor_of(own) in (1, 2, 4, 5)
-        assert floor_of(other) < floor_of(own) or (same and floor_of(other) == floor_of(own)), f"{own} imports {name}"
+    others = {name.split(".")[1] for name in imports(path) if name.startswith("ssmde_lib.")} - {own}
+    assert not (wrong := [other for other in others if LAYERS.index(other) > LAYERS.index(own)]), f"{own} imports {wrong}"
 
 
 def test_every_import_is_a_declared_package():
@@ -129,7 +115,7 @@ assert state() == before
 
 
 def test_profiles_name_only_what_notebooks_declare():
-    from ssmde_lib.notebook import load_yaml, pipeline, profile_parameters, read_parameters
+    from ssmde_lib.pipeline.parameters import load_yaml, pipeline, profile_parameters, read_parameters
 
     notebooks = {path.stem: read_parameters(path) for path in (ROOT / "notebooks").glob("*.ipynb")}
     anywhere = {name for declared in notebooks.values() for name in declared}
@@ -154,16 +140,16 @@ RECIPES = {
 @pytest.mark.parametrize("name", RECIPES)
 def test_gpu_profile_holds_the_published_recipes(name):
     from ssmde_lib.evaluation import get_protocol
-    from ssmde_lib.notebook import profile_parameters
+    from ssmde_lib.pipeline.parameters import profile_parameters
 
     height, width, batch, step, near, far = RECIPES[name]
     data = profile_parameters(ROOT, f"gpu-{name}", "01_data")
     assert (data["data_folder"], data["height"], data["width"]) == (f"data/{name}", height, width)
     for stage in ("04_pose_and_depth", "06_teacher", "08_student"):
         recipe = profile_parameters(ROOT, f"gpu-{name}", stage)
-        assert (recipe["steps"], recipe["learning_rate"], recipe["batch_size"], recipe["frame_step"]) == (100_000, 1e-4, batch, step)
+        assert (recipe["steps"], recipe["learning_rate"], recipe["batch_size"], recipe["frame_stride"]) == (100_000, 1e-4, batch, step)
         assert (recipe["layers"], recipe["width"], recipe["protocol_name"]) == (18, 64, name)
-    assert profile_parameters(ROOT, f"gpu-{name}", "07_multiview_mask")["frame_step"] == step
+    assert profile_parameters(ROOT, f"gpu-{name}", "07_multiview_mask")["frame_stride"] == step
     assert profile_parameters(ROOT, f"gpu-{name}", "09_benchmark")["protocol_name"] == name
     assert profile_parameters(ROOT, f"gpu-{name}", "02_pseudo_depth")["provider"] == "leres"
     protocol = get_protocol(name)
@@ -172,7 +158,7 @@ def test_gpu_profile_holds_the_published_recipes(name):
 
 def test_a_profile_alone_takes_its_first_set_and_a_wrong_set_names_the_nearest():
     from ssmde_lib.errors import UserError
-    from ssmde_lib.notebook import pipeline, profile_parameters
+    from ssmde_lib.pipeline.parameters import pipeline, profile_parameters
 
     assert all(profile_parameters(ROOT, "gpu", name) == profile_parameters(ROOT, "gpu-kitti", name) for name in pipeline(ROOT))
     with pytest.raises(UserError, match="gpu.yaml has no set 'kiti': did you mean gpu-kitti?"):

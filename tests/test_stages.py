@@ -6,15 +6,19 @@ import numpy as np
 import pytest
 import torch
 
-from ssmde_lib.datasets.clip import Clip, Triplets, find_clips
+from ssmde_lib.data.layout import Clip, find_clips
+from ssmde_lib.data.triplets import Triplets
 from ssmde_lib.errors import UserError
-from ssmde_lib.multiview import KINDS
+from ssmde_lib.inference.clips import predict_clip
+from ssmde_lib.labels.config import Filter
+from ssmde_lib.labels.filters import KINDS
+from ssmde_lib.losses.config import Losses
 from ssmde_lib.networks import checkpoint
-from ssmde_lib.objective import Losses
+from ssmde_lib.networks.architecture import Architecture
+from ssmde_lib.pipeline.stages import filter_clip, train_network, write_labels
 from ssmde_lib.prior import read_pseudo_depth, write_pseudo_depth
-from ssmde_lib.stages import Architecture, Filter, filter_clip, predict_clip, train_network, write_labels
-from ssmde_lib.training import Schedule
-from ssmde_lib.world import write_world
+from ssmde_lib.synthetic import write_world
+from ssmde_lib.training.schedule import Schedule
 
 TINY = Architecture(width=8, pose_width=8)
 SHORT = Schedule(steps=2, batch_size=2, log_every=1)
@@ -70,9 +74,9 @@ def test_labels_are_what_the_filter_lets_through(world, teacher, tmp_path, kind)
     with np.load(tmp_path / "train" / clip.name / f"{clip.stem(2)}.npz") as label:
         shown = label["depth"].astype(np.float32)
         assert (shown <= 1.001 * depth).all() and 0 < np.isclose(shown, depth, rtol=1e-3).mean() <= 1
-        assert kind == "nearer" or np.array_equal(shown, depth.astype(np.float16).astype(np.float32))
-        assert label["mask"].all() if kind in ("none", "nearer") else 0 < label["mask"].mean() < 1
-    assert coverage["all"]["coverage"] == 1 if kind in ("none", "nearer") else 0 < coverage["all"]["coverage"] < 1
+        assert kind == "min_depth" or np.array_equal(shown, depth.astype(np.float16).astype(np.float32))
+        assert label["mask"].all() if kind in ("none", "min_depth") else 0 < label["mask"].mean() < 1
+    assert coverage["all"]["coverage"] == 1 if kind in ("none", "min_depth") else 0 < coverage["all"]["coverage"] < 1
     assert set(coverage) == {"all", "static", "dynamic"}
     triplets, streamed = (Triplets([clip], pseudo=world / "pseudo", labels=tmp_path, memory=bound) for bound in (1e9, 0))
     item = triplets[1]
@@ -90,7 +94,7 @@ def test_the_extended_filter_keeps_what_the_plain_one_keeps(world, teacher):
     clip = find_clips(world / "data", "train")[0]
     nets = [checkpoint.load(teacher / name) for name in ("depth.safetensors", "pose.safetensors")]
     pseudo = torch.from_numpy(np.stack([read_pseudo_depth(world / "pseudo" / "train" / clip.name / f"{clip.stem(i)}.png") for i in range(5)]))
-    plain, extended = ([mask for *_, mask in filter_clip(*nets, clip, Filter(kind), 1, pseudo)] for kind in ("plain", "extended"))
+    plain, extended = ([mask for *_, mask in filter_clip(*nets, clip, Filter(kind), 1, pseudo)] for kind in ("plain", "prior_order"))
     assert all((e | ~p).all() for p, e in zip(plain, extended, strict=True))
 
 

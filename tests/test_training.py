@@ -13,9 +13,13 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from ssmde_lib.errors import UserError
-from ssmde_lib.objective import Losses, Objective
-from ssmde_lib.stages import Architecture
-from ssmde_lib.training import Schedule, StepSampler, from_options, read_log, train
+from ssmde_lib.losses.config import Losses
+from ssmde_lib.networks.architecture import Architecture
+from ssmde_lib.options import from_options
+from ssmde_lib.training.loop import train
+from ssmde_lib.training.objective import Objective
+from ssmde_lib.training.schedule import Schedule, StepSampler
+from ssmde_lib.training.state import read_log
 
 TINY = Architecture(width=8, pose_width=8)
 PRIOR = {"ranking": 0.1, "normal": 0.1, "edge_normal": 0.1}
@@ -172,7 +176,7 @@ def test_networks_that_find_no_room_on_the_device_are_one_sentence(tmp_path, mon
     def full(*parts):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr("ssmde_lib.training.Accelerator.prepare", full)
+    monkeypatch.setattr("ssmde_lib.training.loop.Accelerator.prepare", full)
     with pytest.raises(UserError, match="out of device memory: lower batch_size"):
         run(tmp_path, SAVING)
 
@@ -291,7 +295,7 @@ class DeviceRule(TorchFunctionMode):
 
 STEPS = {
     "teacher": Losses(**PRIOR, ssi=0.1, region="static", keep_dynamic=True),
-    "ema": Losses(distillation=1.0, teacher="ema", filter="extended", distillation_kind="log_l1"),
+    "ema": Losses(distillation=1.0, teacher="ema", filter="prior_order", distillation_kind="log_l1"),
     "snapshot": Losses(distillation=1.0, teacher="snapshot", filter="plain", snapshot_every=1),
     "neighbours": Losses(multi_resolution=0.1, successive=0.1, photometric_scales=1),
 }
@@ -329,7 +333,7 @@ from functools import partial
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 from test_training import Moving, TINY, Losses, Objective, Schedule, UserError, train, weights
-from ssmde_lib.training import launch
+from ssmde_lib.training.processes import launch
 
 class Plain(Objective):
     def __call__(self, model, batch, progress, generator):

@@ -5,9 +5,9 @@ import pytest
 import torch
 from reference import losses as literal
 
-from ssmde_lib.camera import backproject, project
-from ssmde_lib.motion import rigid
-from ssmde_lib.warp import depth_difference, reproject, synthesize
+from ssmde_lib.geometry.camera import backproject, project
+from ssmde_lib.geometry.motion import rigid
+from ssmde_lib.geometry.warp import depth_difference, reproject, synthesize
 
 K = torch.tensor([[[30.0, 0, 9.7], [0, 28, 5.2], [0, 0, 1]]])
 STILL = torch.eye(4)[None]

@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from tiny_tutorial import REPOSITORY, command, manifest, snakemake, write_tutorial
 
 from ssmde_lib.ablation import Grid
-from ssmde_lib.notebook import pipeline
+from ssmde_lib.pipeline.parameters import pipeline
 
 PROFILES = REPOSITORY / "workflow" / "profiles"
 KUBECTL = """#!{python}
@@ -131,7 +131,7 @@ def test_kubernetes_jobs_run_and_ask_for_what_the_profile_says(tutorial, tmp_pat
 
 
 def test_the_index_shows_titles_figures_equations_and_results(tmp_path):
-    figure = "import numpy as np\nfrom ssmde_lib.figures import image_grid, show\n"
+    figure = "import numpy as np\nfrom ssmde_lib.display.figures import image_grid, show\n"
     figure += "show(image_grid([[np.eye(4)]]), alt='a diagonal', caption='Ones at $i = j$.')"
     root = write_tutorial(
         tmp_path / "tiny", ["import json\n(stage.folder / 'numbers.json').write_text('[1, 2]')", figure]

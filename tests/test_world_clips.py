@@ -1,4 +1,4 @@
-"""The worlds: every output against the others, masks, difficulties, and what lies on disk."""
+"""The worlds: every output against the others, masks, failure_cases, and what lies on disk."""
 import dataclasses
 import json
 from itertools import pairwise
@@ -7,11 +7,11 @@ import cv2
 import numpy as np
 import pytest
 
-from ssmde_lib.datasets.clip import Clip, find_clips
+from ssmde_lib.data.layout import Clip, find_clips
 from ssmde_lib.errors import UserError
-from ssmde_lib.world import DIFFICULTIES, render, render_clip, write_world
-from ssmde_lib.world.room import room
-from ssmde_lib.world.street import street
+from ssmde_lib.synthetic import FAILURE_CASES, render, render_clip, write_world
+from ssmde_lib.synthetic.room import room
+from ssmde_lib.synthetic.street import street
 
 WORLDS = {"street": (street, 64, 192), "room": (room, 96, 128)}
 SEEDS = (0, 1, 2, 3)
@@ -47,7 +47,7 @@ def sample(image, where, how=cv2.INTER_LINEAR):
 
 
 def static(frame):
-    return np.isfinite(frame.depth) & (frame.movers == 0)
+    return np.isfinite(frame.depth) & (frame.dynamic_mask == 0)
 
 
 def test_flow_is_the_projection_of_depth_and_motion(pair):
@@ -62,7 +62,7 @@ def test_depth_and_pose_rebuild_the_neighbour(pair):
     frame, following = pair
     where, depth = reproject(frame, following)
     seen = sample(following.depth, where)
-    keep = static(frame) & (np.abs(seen - depth) < 0.03 * depth) & (sample(following.movers, where, cv2.INTER_NEAREST) == 0)
+    keep = static(frame) & (np.abs(seen - depth) < 0.03 * depth) & (sample(following.dynamic_mask, where, cv2.INTER_NEAREST) == 0)
     assert keep.mean() > 0.35
     warped = np.abs(sample(following.rgb, where) - frame.rgb)[keep]
     unwarped = np.abs(following.rgb.astype(float) - frame.rgb)[keep]
@@ -71,7 +71,7 @@ def test_depth_and_pose_rebuild_the_neighbour(pair):
 
 def test_flow_carries_movers_along(pair):
     frame, following = pair
-    moving = (frame.movers > 0) & np.isfinite(frame.flow).all(-1)
+    moving = (frame.dynamic_mask > 0) & np.isfinite(frame.flow).all(-1)
     moving &= cv2.erode(moving.astype(np.uint8), np.ones((3, 3))).astype(bool)  # off the silhouette, mostly not newly hidden
     where = pixels(frame) + frame.flow
     inside = moving & (where >= 0).all(-1) & (where <= np.array(frame.depth.shape[::-1]) - 1).all(-1)
@@ -107,18 +107,18 @@ def test_normals_are_those_of_the_depth(pair):
 @pytest.mark.parametrize("world", WORLDS)
 def test_mover_mask_is_exactly_what_movers_change(world):
     build, height, width = WORLDS[world]
-    take = build(np.random.default_rng(1), 10, height, width)
-    empty = dataclasses.replace(take.scene, primitives=[p for p in take.scene.primitives if not p.mover])
+    shot = build(np.random.default_rng(1), 10, height, width)
+    empty = dataclasses.replace(shot.scene, primitives=[p for p in shot.scene.primitives if not p.mover])
     for t in (0, 9):
-        full, without = (render(s, take.K, take.camera(t), height, width, t) for s in (take.scene, empty))
-        np.testing.assert_array_equal(full.movers > 0, full.depth != without.depth)
-        assert (full.movers > 0).any()
+        full, without = (render(s, shot.K, shot.camera(t), height, width, t) for s in (shot.scene, empty))
+        np.testing.assert_array_equal(full.dynamic_mask > 0, full.depth != without.depth)
+        assert (full.dynamic_mask > 0).any()
 
 
 def test_movers_matter():
     """Movers cover several per cent of the street's pixels, and are in most clips."""
     takes = [street(np.random.default_rng(seed), 30, 64, 192) for seed in range(8)]
-    share = [np.mean([(render(k.scene, k.K, k.camera(t), 64, 192, t).movers > 0).mean() for t in (0, 14, 28)]) for k in takes]
+    share = [np.mean([(render(k.scene, k.K, k.camera(t), 64, 192, t).dynamic_mask > 0).mean() for t in (0, 14, 28)]) for k in takes]
     assert 0.02 < np.mean(share) < 0.25
     assert np.mean(np.array(share) > 0.01) >= 0.75
 
@@ -129,7 +129,7 @@ def frames_of(name, frames=12):
 
 def test_difficulty_mover_at_camera_speed():
     first, *_, last = frames_of("mover_at_camera_speed")
-    moving, beside = first.movers > 0, static(first) & (np.abs(first.depth - np.median(first.depth[first.movers > 0])) < 3)
+    moving, beside = first.dynamic_mask > 0, static(first) & (np.abs(first.depth - np.median(first.depth[first.dynamic_mask > 0])) < 3)
     assert moving.mean() > 0.005
     assert np.median(np.linalg.norm(first.flow[moving], axis=-1)) < 0.4 * np.median(np.linalg.norm(first.flow[beside], axis=-1))
     assert np.linalg.norm(last.T_world_cam[:3, 3] - first.T_world_cam[:3, 3]) > 2
@@ -137,19 +137,19 @@ def test_difficulty_mover_at_camera_speed():
 
 def test_difficulty_crossing_walker():
     frames = frames_of("crossing_walker", 30)
-    assert np.mean([(f.movers > 0).mean() for f in frames]) > 0.003
-    sideways = [np.abs(f.flow[f.movers > 0][:, 0] - reproject(f, g)[0][f.movers > 0][:, 0] + pixels(f)[f.movers > 0][:, 0]).max()
-                for f, g in pairwise(frames) if (f.movers > 0).any()]
+    assert np.mean([(f.dynamic_mask > 0).mean() for f in frames]) > 0.003
+    sideways = [np.abs(f.flow[f.dynamic_mask > 0][:, 0] - reproject(f, g)[0][f.dynamic_mask > 0][:, 0] + pixels(f)[f.dynamic_mask > 0][:, 0]).max()
+                for f, g in pairwise(frames) if (f.dynamic_mask > 0).any()]
     assert max(sideways) > 0.5
 
 
 def test_difficulty_thin_pole():
-    take = street(np.random.default_rng(4), 2, 64, 192, lead=False, oncoming=0, walkers=0, poles=True)
-    thin = [p for p in take.scene.primitives if p.shape == "cylinder" and p.size[0] == 0.04]
+    shot = street(np.random.default_rng(4), 2, 64, 192, lead=False, oncoming=0, walkers=0, poles=True)
+    thin = [p for p in shot.scene.primitives if p.shape == "cylinder" and p.size[0] == 0.04]
     assert len(thin) > 20
-    frame = render(take.scene, take.K, take.camera(0), 64, 192)
-    bare = dataclasses.replace(take.scene, primitives=[p for p in take.scene.primitives if p not in thin])
-    covered = frame.depth != render(bare, take.K, take.camera(0), 64, 192).depth
+    frame = render(shot.scene, shot.K, shot.camera(0), 64, 192)
+    bare = dataclasses.replace(shot.scene, primitives=[p for p in shot.scene.primitives if p not in thin])
+    covered = frame.depth != render(bare, shot.K, shot.camera(0), 64, 192).depth
     assert 30 < covered.sum() < 0.05 * covered.size
 
 
@@ -182,7 +182,7 @@ def test_difficulty_exposure_change():
 
 def test_every_difficulty_is_tested():
     tested = {name.removeprefix("test_difficulty_") for name in globals() if name.startswith("test_difficulty_")}
-    assert tested == set(DIFFICULTIES)
+    assert tested == set(FAILURE_CASES)
 
 
 def test_sensor_noise_and_blur_change_only_the_picture():
@@ -226,7 +226,7 @@ def test_disk_holds_what_was_rendered(written):
     frame = list(render_clip("street", about["seed"], 2, 32, 96))[1]
     assert len(clip.frames) == 2 and clip.size == (32, 96) and about["fps"] == 10
     np.testing.assert_array_equal(clip.image(1), frame.rgb)
-    np.testing.assert_array_equal(clip.movers(1), frame.movers)
+    np.testing.assert_array_equal(clip.dynamic_mask(1), frame.dynamic_mask)
     np.testing.assert_allclose(clip.K, frame.K, rtol=1e-8)
     np.testing.assert_allclose(clip.poses[1], frame.T_world_cam, atol=1e-6)
     known = frame.depth < 255

@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from ssmde_lib.world import Material, Primitive, Scene, place, render
+from ssmde_lib.synthetic import Material, Primitive, Scene, place, render
 
 K = np.array([[60.0, 0, 47.3], [0, 62.0, 31.8], [0, 0, 1]])
 H, W = 64, 96
@@ -78,7 +78,7 @@ def test_masks_count_movers_and_keep_instances():
     frame = render(Scene([ground, *boxes]), K, np.eye(4), H, W)
     assert set(np.unique(frame.instance)) == {0, 5, 7, 9}
     for instance, mover in ((0, 0), (5, 0), (7, 1), (9, 2)):
-        assert (frame.movers[frame.instance == instance] == mover).all()
+        assert (frame.dynamic_mask[frame.instance == instance] == mover).all()
     expected = (np.abs(X * 5.5) <= 0.5) & (np.abs(Y * 5.5) <= 0.5)
     np.testing.assert_array_equal(frame.instance == 7, expected)
 

@@ -23,7 +23,7 @@ def notebook(name: str, parameters: list[str], body: list[str], metrics: str = "
     cells = [
         v4.new_markdown_cell(f"# {name}"),
         v4.new_code_cell("\n".join(parameters), metadata={"tags": ["parameters"]}),
-        v4.new_code_cell(f"import json\nfrom ssmde_lib.notebook import begin\nstage = begin({name!r}, globals())"),
+        v4.new_code_cell(f"import json\nfrom ssmde_lib.pipeline import begin\nstage = begin({name!r}, globals())"),
         *map(v4.new_code_cell, body),
         v4.new_code_cell(f"stage.finish(metrics={metrics})"),
     ]

@@ -11,9 +11,9 @@ import os
 import sys
 from pathlib import Path
 
-from ssmde_lib.ablation import ROWS, Grid, publish
+from ssmde_lib.ablation import VARIANTS, Grid, publish
 from ssmde_lib.errors import UserError
-from ssmde_lib.notebook import find_root, runs_folder
+from ssmde_lib.pipeline.parameters import find_root, runs_folder
 
 PROFILE = config.get("profile", "laptop")
 ROOT = find_root(Path(workflow.basedir))
@@ -40,8 +40,8 @@ def needs(job):
     """What a job reads: the data, the maps of its prior, and its teacher's weights."""
     found = [done(GRID.data_folder(job.world))]
     if GRID.needs_prior(job):
-        found.append(done(GRID.pseudo_folder(job.world, ROWS[job.row].quality)))
-    if ROWS[job.row].teacher:
+        found.append(done(GRID.pseudo_folder(job.world, VARIANTS[job.variant].quality)))
+    if VARIANTS[job.variant].teacher:
         found.append(done(GRID.folder(GRID.teacher_of(job))))
     return found
 
@@ -71,7 +71,7 @@ for world in {job.world for job in GRID.jobs}:
         shell:
             "ssmde ablation prepare --world {params.world} --profile {PROFILE}"
 
-    for quality in {ROWS[job.row].quality for job in GRID.jobs if job.world == world and GRID.needs_prior(job)}:
+    for quality in {VARIANTS[job.variant].quality for job in GRID.jobs if job.world == world and GRID.needs_prior(job)}:
 
         rule:
             name:
@@ -95,13 +95,13 @@ for place, job in enumerate(GRID.jobs):
 
     rule:
         name:
-            f"{job.world}_{job.row}_seed{job.seed}"
+            f"{job.world}_{job.variant}_seed{job.seed}"
         input:
             needs(job),
         output:
             done(GRID.folder(job)),
         log:
-            os.path.relpath(RUNS / f"ablation/{PROFILE}/notebooks/{job.world}_{job.row}_seed{job.seed}.ipynb"),
+            os.path.relpath(RUNS / f"ablation/{PROFILE}/notebooks/{job.world}_{job.variant}_seed{job.seed}.ipynb"),
         params:
             job=job,
         priority: -place  # the main rows come first
@@ -111,5 +111,5 @@ for place, job in enumerate(GRID.jobs):
             mem_mb=16000,
             runtime=240,
         shell:
-            "OMP_NUM_THREADS={threads} ssmde run A2_one_row -p profile {PROFILE} -p world {params.job.world} -p row {params.job.row}"
+            "OMP_NUM_THREADS={threads} ssmde run A2_one_variant -p profile {PROFILE} -p world {params.job.world} -p variant {params.job.variant}"
             " -p seed {params.job.seed} --run ablation/{PROFILE}/{params.job} --output {log:q}"

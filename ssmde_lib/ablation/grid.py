@@ -13,16 +13,18 @@ from pathlib import Path
 import yaml
 
 from ssmde_lib.ablation.records import read_records
-from ssmde_lib.ablation.rows import ROWS, Row
+from ssmde_lib.ablation.variants import VARIANTS, Variant
 from ssmde_lib.errors import UserError
-from ssmde_lib.multiview import WITH_PRIOR
-from ssmde_lib.objective import Losses
+from ssmde_lib.labels.filters import WITH_PRIOR
+from ssmde_lib.losses.config import Losses
+from ssmde_lib.networks.architecture import Architecture
+from ssmde_lib.options import from_options
 from ssmde_lib.prior.degraded import Degradation
 from ssmde_lib.prior.in_domain import FineTuning
 from ssmde_lib.prior.providers import leres_small
-from ssmde_lib.stages import Architecture
-from ssmde_lib.training import Schedule, from_options
+from ssmde_lib.training.schedule import Schedule
 
+NOT_DATA = ("variants", "protocol", "frame_stride")  # fields of a world on which its data do not depend
 NO_EFFECT = ("log_every", "save_every", "workers")  # fields of the schedule on which results do not depend
 
 
@@ -40,8 +42,8 @@ class World:
     test_frames: int = 24
     folder: str = ""
     tracklets: str = ""
-    step: int = 1  # distance of the neighbours in frames
-    rows: list[str] = dataclasses.field(default_factory=list)
+    frame_stride: int = 1  # distance of the neighbours in frames
+    variants: list[str] = dataclasses.field(default_factory=list)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,11 +51,11 @@ class Job:
     """One training of the grid."""
 
     world: str
-    row: str
+    variant: str
     seed: int
 
     def __str__(self) -> str:
-        return f"{self.world}/{self.row}_seed{self.seed}"
+        return f"{self.world}/{self.variant}_seed{self.seed}"
 
 
 @dataclasses.dataclass
@@ -81,8 +83,8 @@ class Grid:
         if extra := set(self.spec) - known:
             raise UserError(f"profile {self.profile} of the ablation has unknown keys {sorted(extra)}: choose among {sorted(known)}.")
         for world in self.worlds.values():
-            for row in world.rows:
-                self.row(row)
+            for variant in world.variants:
+                self.variant(variant)
 
     @cached_property
     def worlds(self) -> dict[str, World]:
@@ -94,10 +96,10 @@ class Grid:
         return self.worlds[name]
 
     @staticmethod
-    def row(name: str) -> Row:
-        if name not in ROWS:
-            raise UserError(f"unknown row {name!r} of the ablation: choose one of {', '.join(ROWS)}.")
-        return ROWS[name]
+    def variant(name: str) -> Variant:
+        if name not in VARIANTS:
+            raise UserError(f"unknown variant {name!r} of the ablation: choose one of {', '.join(VARIANTS)}.")
+        return VARIANTS[name]
 
     @property
     def absent(self) -> dict[str, str]:
@@ -113,42 +115,42 @@ class Grid:
             if world.name in self.absent:
                 continue
             for seed in self.spec["seeds"]:
-                for row in world.rows:
-                    teacher = ROWS[row].teacher
-                    if teacher and teacher not in world.rows[: world.rows.index(row)]:
-                        raise UserError(f"row {row!r} of world {world.name} learns from row {teacher!r}: list that before it.")
-                    found.append(Job(world.name, row, seed))
-        return sorted(found, key=lambda job: self.worlds[job.world].rows.index(job.row))
+                for variant in world.variants:
+                    teacher = VARIANTS[variant].teacher
+                    if teacher and teacher not in world.variants[: world.variants.index(variant)]:
+                        raise UserError(f"variant {variant!r} of world {world.name} learns from {teacher!r}: list that before it.")
+                    found.append(Job(world.name, variant, seed))
+        return sorted(found, key=lambda job: self.worlds[job.world].variants.index(job.variant))
 
     def teacher_of(self, job: Job) -> Job | None:
-        return dataclasses.replace(job, row=ROWS[job.row].teacher) if ROWS[job.row].teacher else None
+        return dataclasses.replace(job, variant=VARIANTS[job.variant].teacher) if VARIANTS[job.variant].teacher else None
 
     # ---- settings: all that a result depends on, as JSON ----
 
     def losses(self, job: Job) -> Losses:
-        return Losses(**ROWS[job.row].losses)
+        return Losses(**VARIANTS[job.variant].losses)
 
     def schedule(self, job: Job) -> Schedule:
         """The grid's; students may have their own, and so may a row. Forty lines of log, whatever the length."""
         options = self.spec.get("schedule", {})
-        if ROWS[job.row].teacher:
+        if VARIANTS[job.variant].teacher:
             options = options | {key: value for key, value in self.spec.get("student", {}).items() if key != "warm_start"}
-        schedule = from_options(Schedule, options | ROWS[job.row].schedule)
+        schedule = from_options(Schedule, options | VARIANTS[job.variant].schedule)
         return dataclasses.replace(schedule, log_every=max(1, schedule.steps // 40))
 
     def architecture(self, job: Job) -> Architecture:
-        return from_options(Architecture, self.spec.get("architecture", {}) | ROWS[job.row].architecture)
+        return from_options(Architecture, self.spec.get("architecture", {}) | VARIANTS[job.variant].architecture)
 
     def warm_start(self, job: Job) -> bool:
-        return bool(ROWS[job.row].teacher) and self.spec.get("student", {}).get("warm_start", False)
+        return bool(VARIANTS[job.variant].teacher) and self.spec.get("student", {}).get("warm_start", False)
 
     def data_settings(self, world: str) -> dict:
-        facts = dataclasses.asdict(self.world(world))
-        return {key: value for key, value in facts.items() if key not in ("rows", "protocol", "step")} | {"version": self.spec.get("version", 1)}
+        facts = differing(self.world(world))
+        return {key: value for key, value in facts.items() if key not in NOT_DATA} | {"version": self.spec.get("version", 1)}
 
     def prior_settings(self, world: str, quality: str) -> dict:
         """Where the prior's maps come from: the shipped weights, and what was done to them or to their maps."""
-        facts = shipped_prior() | {"quality": quality}
+        facts = bundled_prior() | {"quality": quality}
         if quality == "degraded":
             facts["degradation"] = dataclasses.asdict(Degradation())
         if quality == "in_domain":
@@ -160,24 +162,24 @@ class Grid:
         return from_options(FineTuning, self.spec.get("in_domain", {}))
 
     def settings(self, job: Job) -> dict:
-        row, losses, schedule = ROWS[job.row], self.losses(job), dataclasses.asdict(self.schedule(job))
+        variant, schedule = VARIANTS[job.variant], differing(self.schedule(job))
         teacher = self.teacher_of(job)
         return {
-            "losses": dataclasses.asdict(losses),
+            "losses": differing(self.losses(job)),
             "schedule": {key: value for key, value in schedule.items() if key not in NO_EFFECT},
-            "architecture": dataclasses.asdict(self.architecture(job)),
+            "architecture": differing(self.architecture(job)),
             "data": self.data_settings(job.world),
             "protocol": self.world(job.world).protocol,
-            "frame_step": self.world(job.world).step,
-            "prior": self.prior_settings(job.world, row.quality) if self.needs_prior(job) else None,
-            "filter": dataclasses.asdict(row.filter) if row.filter else None,
+            "frame_stride": self.world(job.world).frame_stride,
+            "prior": self.prior_settings(job.world, variant.quality) if self.needs_prior(job) else None,
+            "filter": dataclasses.asdict(variant.filter) if variant.filter else None,
             "warm_start": self.warm_start(job),
             "teacher": digest(self.settings(teacher)) if teacher else None,
         }
 
     def needs_prior(self, job: Job) -> bool:
-        row = ROWS[job.row]
-        return self.losses(job).uses_prior or bool(row.filter and row.filter.kind in WITH_PRIOR)
+        variant = VARIANTS[job.variant]
+        return self.losses(job).uses_prior or bool(variant.filter and variant.filter.kind in WITH_PRIOR)
 
     # ---- where things lie ----
 
@@ -193,7 +195,7 @@ class Grid:
 
     def folder(self, job: Job) -> Path:
         """Of a job's training: weights, log, state; of its own settings only."""
-        return self.data_folder(job.world).parent / f"{job.row}_seed{job.seed}-{digest(self.settings(job))}"
+        return self.data_folder(job.world).parent / f"{job.variant}_seed{job.seed}-{digest(self.settings(job))}"
 
     @property
     def results(self) -> Path:
@@ -201,7 +203,7 @@ class Grid:
 
     def record_path(self, job: Job) -> Path:
         """Of the record that is committed."""
-        return self.results / job.world / f"{job.row}_seed{job.seed}.json"
+        return self.results / job.world / f"{job.variant}_seed{job.seed}.json"
 
     # ---- what is done ----
 
@@ -220,10 +222,15 @@ class Grid:
     def records(self, world: str) -> list[dict]:
         """The records of a world as `read_records` gives them, without the stale ones: what was made with other settings is not shown beside the rest."""
         found = read_records(self.results / self.world(world).name)
-        return [record for record in found if record["seed"] is None or not self.changes(Job(world, record["row"], record["seed"]))]
+        return [record for record in found if record["seed"] is None or not self.changes(Job(world, record["variant"], record["seed"]))]
 
     def stale(self) -> dict[Job, list[str]]:
         return {job: changes for job in self.jobs if (changes := self.changes(job))}
+
+
+def differing(config) -> dict:
+    """The fields of a configuration that differ from their defaults, so that a new field whose default changes nothing leaves records valid."""
+    return {f.name: value for f in dataclasses.fields(config) if (value := getattr(config, f.name)) != f.default}
 
 
 def digest(settings: dict) -> str:
@@ -239,7 +246,7 @@ def flat(settings: dict, prefix: str = "") -> dict:
 
 
 @cache
-def shipped_prior() -> dict:
+def bundled_prior() -> dict:
     """What the shipped prior says of itself, as far as its maps depend on it."""
     about = leres_small().describe()
-    return {key: about[key] for key in ("provider", "sha256", "looks")}
+    return {key: about[key] for key in ("provider", "sha256", "test_time_augmentation")}

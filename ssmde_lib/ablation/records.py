@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ssmde_lib.ablation.rows import MAP, QUALITIES, ROWS, SCHEDULES
+from ssmde_lib.ablation.variants import MAP, QUALITIES, SCHEDULES, VARIANTS
 from ssmde_lib.evaluation.results import REGIONS, markdown
 
 BASELINES = ("constant", "median")
-ORDER = [*BASELINES, *ROWS]
+ORDER = [*BASELINES, *VARIANTS]
 DRAWS = 2000
 
 
@@ -44,7 +44,7 @@ def rounded(value):
 def read_records(folder: Path) -> list[dict]:
     """The records of a world's folder, baselines first, then in the order of the rows."""
     records = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
-    return sorted((r for r in records if r["row"] in ORDER), key=lambda r: (ORDER.index(r["row"]), r["seed"] or 0))
+    return sorted((r for r in records if r["variant"] in ORDER), key=lambda r: (ORDER.index(r["variant"]), r["seed"] or 0))
 
 
 def cost(records: list[dict]) -> dict[str, tuple[int, float]]:
@@ -64,8 +64,8 @@ def summarise(records: list[dict], region: str, seed: int = 0) -> dict[str, dict
     The interval is drawn over clips (by `seed`), all seeds of a clip together; None with a single clip.
     """
     table = {}
-    for name in dict.fromkeys(record["row"] for record in records):
-        mine = [record for record in records if record["row"] == name and region in record["summary"]]
+    for name in dict.fromkeys(record["variant"] for record in records):
+        mine = [record for record in records if record["variant"] == name and region in record["summary"]]
         if mine:
             figures = [record["summary"][region]["abs_rel"] for record in mine]
             spread = float(np.std(figures, ddof=1)) if len(figures) > 1 else None
@@ -74,12 +74,12 @@ def summarise(records: list[dict], region: str, seed: int = 0) -> dict[str, dict
     return table
 
 
-def paired(records: list[dict], row: str, other: str, region: str, seed: int = 0) -> dict | None:
+def paired(records: list[dict], variant: str, other: str, region: str, seed: int = 0) -> dict | None:
     """Mean of row - other over the seeds that both have, and its 95 % bootstrap interval over clips; None where nothing is paired.
 
     Both saw the same images of the same clips: the difference of each clip is drawn, not the two errors.
     """
-    by_row = [{r["seed"]: r for r in records if r["row"] == name and region in r["summary"]} for name in (row, other)]
+    by_row = [{r["seed"]: r for r in records if r["variant"] == name and region in r["summary"]} for name in (variant, other)]
     shared = sorted(by_row[0].keys() & by_row[1].keys())
     if not shared:
         return None
@@ -108,22 +108,22 @@ def table(records: list[dict], seed: int = 0) -> str:
     """Markdown: a row a row; AbsRel of each region as mean ± spread over seeds [95 % interval over clips]."""
     regions = [region for region in REGIONS if any(region in record["summary"] for record in records)]
     found = {region: summarise(records, region, seed) for region in regions}
-    rows = []
-    for name in dict.fromkeys(record["row"] for record in records):
+    variants = []
+    for name in dict.fromkeys(record["variant"] for record in records):
         figures = [cell(found[region].get(name)) for region in regions]
         some = next(found[region][name] for region in regions if name in found[region])
-        rows.append([name, some["title"], str(some["seeds"]) if name not in BASELINES else "", *figures])
-    return markdown(["row", "what", "seeds", *regions], rows)
+        variants.append([name, some["title"], str(some["seeds"]) if name not in BASELINES else "", *figures])
+    return markdown(["variant", "what", "seeds", *regions], variants)
 
 
 def student_table(records: list[dict], seed: int = 0) -> str:
     """Markdown: each student's AbsRel less its teacher's, paired, with 95 % over clips; empty where no row has a teacher with records."""
     regions = [region for region in REGIONS if any(region in record["summary"] for record in records)]
     lines = []
-    for name in dict.fromkeys(record["row"] for record in records if record["row"] not in BASELINES):
-        found = [paired(records, name, ROWS[name].teacher, region, seed) for region in regions]
+    for name in dict.fromkeys(record["variant"] for record in records if record["variant"] not in BASELINES):
+        found = [paired(records, name, VARIANTS[name].teacher, region, seed) for region in regions]
         if any(found):
-            lines.append([f"{name} − {ROWS[name].teacher}", str(found[0]["seeds"]), *(difference(figures) for figures in found)])
+            lines.append([f"{name} − {VARIANTS[name].teacher}", str(found[0]["seeds"]), *(difference(figures) for figures in found)])
     return markdown(["student − teacher", "seeds", *regions], lines) if lines else ""
 
 
@@ -134,21 +134,21 @@ def difference(figures: dict | None) -> str:
     return f"{figures['difference']:+.4f}{interval}".replace("-", "−")
 
 
-def when_to_forget(records: list[dict], region: str) -> np.ndarray:
+def schedule_grid(records: list[dict], region: str) -> np.ndarray:
     """Mean AbsRel over seeds by quality of the prior (lines) and forgetting schedule (columns, as in MAP); nan where nothing was trained."""
     means = {name: figures["mean"] for name, figures in summarise(records, region).items()}
-    return np.array([[means.get(row, np.nan) for row in MAP[quality].values()] for quality in QUALITIES])
+    return np.array([[means.get(variant, np.nan) for variant in MAP[quality].values()] for quality in QUALITIES])
 
 
-def forgetting_table(records: list[dict]) -> str:
+def schedule_table(records: list[dict]) -> str:
     """Markdown of `when_to_forget`: a quality a line, a schedule a column, all / static / dynamic; empty unless two priors were tried."""
-    maps = np.stack([when_to_forget(records, region) for region in REGIONS], -1)
+    maps = np.stack([schedule_grid(records, region) for region in REGIONS], -1)
     tried = np.isfinite(maps[:, : len(SCHEDULES)]).any((1, 2))
     if tried.sum() < 2:
         return ""
     cells = [[" / ".join(f"{value:.3f}" for value in figures) if np.isfinite(figures).all() else "" for figures in line] for line in maps]
     lines = [[quality.replace("_", "-"), *line] for quality, line, some in zip(QUALITIES, cells, tried, strict=True) if some]
-    return markdown(["prior", *(name.replace("_", " ") for name in MAP["shipped"])], lines)
+    return markdown(["prior", *(name.replace("_", " ") for name in MAP["leres_small"])], lines)
 
 
 def cell(figures: dict | None) -> str:

@@ -1,47 +1,39 @@
 """One job of a grid, and what it needs: each step is made once, by one process at a time, and only where it is missing."""
 
 import dataclasses
-import fcntl
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from filelock import FileLock
 
-from ssmde_lib.ablation.grid import Grid, Job, digest
+from ssmde_lib.ablation.grid import Grid, Job
 from ssmde_lib.ablation.records import by_clip, write_record
-from ssmde_lib.ablation.rows import ROWS
-from ssmde_lib.datasets.clip import Clip, find_clips
-from ssmde_lib.datasets.pack import import_clip
+from ssmde_lib.ablation.variants import VARIANTS
+from ssmde_lib.data.layout import Clip, find_clips
+from ssmde_lib.data.pack import import_clip
+from ssmde_lib.devices import best_device, device_name
 from ssmde_lib.errors import UserError
 from ssmde_lib.evaluation import Protocol, constant, evaluate_clips, get_protocol, training_median
 from ssmde_lib.evaluation.evaluator import Predict
-from ssmde_lib.inference import Predictor, best_device, device_name
+from ssmde_lib.inference.predictor import Predictor
 from ssmde_lib.networks import checkpoint
+from ssmde_lib.pipeline.stages import train_network, write_labels
 from ssmde_lib.prior import get_provider, write_pseudo_depth
 from ssmde_lib.prior.degraded import Degraded
 from ssmde_lib.prior.in_domain import fine_tune
-from ssmde_lib.stages import train_network, write_labels
-from ssmde_lib.world import write_world
+from ssmde_lib.synthetic import write_world
 
 DONE = "done.json"
 
 
-@contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Only one process of this machine at a time works on `folder`; the others wait."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with folder.with_name(f".{folder.name}.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def make_once(folder: Path, make: Callable[[], dict | None]) -> Path:
+def cached(folder: Path, make: Callable[[], dict | None]) -> Path:
     """Call `make` unless the folder's `done.json` says that it has been made; what it returns is kept there."""
-    with alone(folder):
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_name(f".{folder.name}.lock")):  # one process at a time; the others wait
         if not (folder / DONE).is_file():
             facts = make()
             (folder / DONE).write_text(json.dumps(facts or {}, indent=1))
@@ -63,7 +55,7 @@ def prepare_data(grid: Grid, name: str) -> Path:
             frames = world.test_frames if split == "test" else world.frames
             write_world(folder, name, {split: clips}, frames, *size, world.seed, workers=1)
 
-    make_once(folder, make)
+    cached(folder, make)
     settings = {"data": grid.data_settings(name), "protocol": world.protocol}
     measure_baselines(grid.results / name, folder, find_clips(folder, "test"), protocol_of(grid, name), settings)
     return folder
@@ -75,8 +67,8 @@ def measure_baselines(folder: Path, data: Path, test: list[Clip], protocol: Prot
         "constant": ("constant depth", lambda: constant),
         "median": ("per-pixel median of the training depth", lambda: training_median(find_clips(data, "train"))),
     }
-    for row, (title, predictor) in predictors.items():
-        measure_once(folder / f"{row}.json", {"row": row, "title": title, "seed": None, "settings": settings}, predictor, test, protocol)
+    for variant, (title, predictor) in predictors.items():
+        measure_once(folder / f"{variant}.json", {"variant": variant, "title": title, "seed": None, "settings": settings}, predictor, test, protocol)
 
 
 def measure_once(path: Path, record: dict, predictor: Callable[[], Predict], test: list[Clip], protocol: Protocol) -> None:
@@ -90,7 +82,7 @@ def prepare_prior(grid: Grid, world: str) -> Path:
     """The in-domain weights of a world: minutes of training."""
     folder = grid.prior_folder(world)
     data = prepare_data(grid, world)
-    return make_once(folder, lambda: {"curve": fine_tune(data, folder / "leres_small.safetensors", grid.fine_tuning, best_device().type)}) / "leres_small.safetensors"
+    return cached(folder, lambda: {"curve": fine_tune(data, folder / "leres_small.safetensors", grid.fine_tuning, best_device().type)}) / "leres_small.safetensors"
 
 
 def prepare_pseudo(grid: Grid, world: str, quality: str) -> Path:
@@ -103,10 +95,10 @@ def prepare_pseudo(grid: Grid, world: str, quality: str) -> Path:
         provider = get_provider("leres_small", device=best_device(), **weights)
         return write_pseudo_depth(Degraded(provider) if quality == "degraded" else provider, data, folder)
 
-    return make_once(folder, make)
+    return cached(folder, make)
 
 
-def run_row(grid: Grid, job: Job, *, force: bool = False, weights: bool = False) -> dict:
+def run_variant(grid: Grid, job: Job, *, force: bool = False, weights: bool = False) -> dict:
     """Train and evaluate one job, and return its record, which is also written to `results/`.
 
     A finished job is not run again unless `force`d, or `weights` are asked for that do not lie here; its record stays then. What
@@ -114,53 +106,22 @@ def run_row(grid: Grid, job: Job, *, force: bool = False, weights: bool = False)
     """
     path, finished = grid.record_path(job), grid.changes(job) == [] and not force
     if not finished or weights:
-        record = train_row(grid, job, force)
+        record = train_variant(grid, job, force)
     if not finished:
         write_record(path, record)
     return json.loads(path.read_text())
-
-
-def adopt(grid: Grid) -> list[Job]:
-    """Give records that are stale only because losses, schedule or architecture have got new fields those fields' present values.
-
-    For fields whose default changes nothing; that it does not, the caller knows. Weights and record move to the new settings'
-    folder. A teacher comes before its students, so that these may follow it. Returns the jobs adopted.
-    """
-    adopted = []
-    for job in grid.jobs:
-        if not grid.changes(job):
-            continue
-        record = json.loads(grid.record_path(job).read_text())
-        was, asked = record["settings"], grid.settings(job)
-        parts = ("losses", "schedule", "architecture")
-        kept = all(was[part].items() <= asked[part].items() for part in parts)
-        rest = {key for key in asked if key not in (*parts, "teacher") and asked[key] != was[key]}
-        followed = asked["teacher"] == was["teacher"] or grid.teacher_of(job) in adopted
-        if kept and followed and not rest:
-            move_record(grid, job, record | {"settings": asked})
-            adopted.append(job)
-    return adopted
-
-
-def move_record(grid: Grid, job: Job, record: dict) -> None:
-    """Keep a record under its new settings, with the weights that lie here."""
-    old = grid.folder(job).with_name(f"{job.row}_seed{job.seed}-{digest(json.loads(grid.record_path(job).read_text())['settings'])}")
-    if (old / DONE).is_file():
-        (old / DONE).write_text(json.dumps(record, indent=1))
-        old.rename(grid.folder(job))
-    write_record(grid.record_path(job), record)
 
 
 def publish(grid: Grid) -> None:
     """Write the records of jobs that were trained here and have none."""
     for job in grid.unfinished():
         if (grid.folder(job) / DONE).is_file():
-            run_row(grid, job)
+            run_variant(grid, job)
 
 
-def ship(grid: Grid, job: Job, out: Path) -> list[Path]:
+def export_weights(grid: Grid, job: Job, out: Path) -> list[Path]:
     """Write a trained job's weights, in half precision, to `out`.safetensors and `out`_pose.safetensors, with their training records."""
-    command = f"ssmde ablation run --world {job.world} --row {job.row} --seed {job.seed} --profile {grid.profile}"
+    command = f"ssmde ablation run --world {job.world} --variant {job.variant} --seed {job.seed} --profile {grid.profile}"
     written = []
     for name, stem in (("depth", out.name), ("pose", f"{out.name}_pose")):
         source, path = grid.folder(job) / f"{name}.safetensors", out.with_name(f"{stem}.safetensors")
@@ -170,25 +131,25 @@ def ship(grid: Grid, job: Job, out: Path) -> list[Path]:
     return written
 
 
-def train_row(grid: Grid, job: Job, force: bool = False) -> dict:
+def train_variant(grid: Grid, job: Job, force: bool = False) -> dict:
     """The record of a job whose weights lie here, trained if they do not yet."""
     folder = grid.folder(job)
     if force:
         shutil.rmtree(folder, ignore_errors=True)
-    make_once(folder, lambda: train_and_evaluate(grid, job))
+    cached(folder, lambda: train_and_evaluate(grid, job))
     return json.loads((folder / DONE).read_text())
 
 
 def train_and_evaluate(grid: Grid, job: Job) -> dict:
-    row, folder, losses, schedule = ROWS[job.row], grid.folder(job), grid.losses(job), grid.schedule(job)
+    variant, folder, losses, schedule = VARIANTS[job.variant], grid.folder(job), grid.losses(job), grid.schedule(job)
     began = time.perf_counter()
-    data, step, protocol = prepare_data(grid, job.world), grid.world(job.world).step, protocol_of(grid, job.world)
-    pseudo = prepare_pseudo(grid, job.world, row.quality) if grid.needs_prior(job) else None
+    data, stride, protocol = prepare_data(grid, job.world), grid.world(job.world).frame_stride, protocol_of(grid, job.world)
+    pseudo = prepare_pseudo(grid, job.world, variant.quality) if grid.needs_prior(job) else None
     teacher, labels, coverage = None, None, None
-    if row.teacher:
-        train_row(grid, grid.teacher_of(job))
+    if variant.teacher:
+        train_variant(grid, grid.teacher_of(job))
         teacher, labels = grid.folder(grid.teacher_of(job)), folder / "labels"
-        coverage = write_labels(labels, data, teacher, row.filter, step=step, pseudo=pseudo)
+        coverage = write_labels(labels, data, teacher, variant.filter, frame_stride=stride, pseudo=pseudo)
     prepared, processor = time.perf_counter(), time.process_time()
     validation = find_clips(data, "val")
 
@@ -197,7 +158,7 @@ def train_and_evaluate(grid: Grid, job: Job) -> dict:
         return {f"val_{region}": figures["abs_rel"] for region, figures in summary.items()}
 
     log = train_network(
-        folder, data, grid.architecture(job), losses, schedule, seed=job.seed, step=step, labels=labels,
+        folder, data, grid.architecture(job), losses, schedule, seed=job.seed, frame_stride=stride, labels=labels,
         start=teacher if grid.warm_start(job) else None, pseudo=pseudo if losses.uses_prior else None,
         validate=validate, validate_every=4 * schedule.log_every,
     )  # fmt: skip
@@ -206,8 +167,8 @@ def train_and_evaluate(grid: Grid, job: Job) -> dict:
         shutil.rmtree(labels)  # large, and quickly made again
     kept = ("step", "val_all", "val_static", "val_dynamic", "photometric")
     return {
-        "row": job.row,
-        "title": row.title,
+        "variant": job.variant,
+        "title": variant.title,
         "seed": job.seed,
         "summary": results.summary(),
         "by_clip": by_clip(results),

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from ssmde_lib.datasets.clip import Clip
+from ssmde_lib.data.layout import Clip
 from ssmde_lib.errors import UserError
 
 

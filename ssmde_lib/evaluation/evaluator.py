@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from tqdm import tqdm
 
-from ssmde_lib.datasets.clip import Clip, read_image
+from ssmde_lib.data.images import read_image
+from ssmde_lib.data.layout import Clip
 from ssmde_lib.errors import UserError
 from ssmde_lib.evaluation.protocols import Protocol
 from ssmde_lib.evaluation.results import Results
@@ -26,7 +27,7 @@ class Sample:
     frame: str
     pred: Float[np.ndarray, "_ _"]
     gt: Float[np.ndarray, "h w"]
-    movers: UInt8[np.ndarray, "h w"] | None = None
+    dynamic_mask: UInt8[np.ndarray, "h w"] | None = None
 
 
 def evaluate_clips(predict: Predict, clips: list[Clip], protocol: Protocol, *, batch: int = 8, progress: bool = False) -> Results:
@@ -49,7 +50,7 @@ def predictions_of(predict: Predict, clips: list[Clip], protocol: Protocol, batc
                 continue
             images = np.stack([clip.image(i) for i in truths])
             for pred, (i, gt) in zip(predict_averaged(predict, images, protocol), truths.items(), strict=True):
-                yield Sample(name, clip.stem(i), pred, gt, clip.movers(i))
+                yield Sample(name, clip.stem(i), pred, gt, clip.dynamic_mask(i))
 
 
 def read_truth(clip: Clip, i: int) -> Float[np.ndarray, "h w"] | None:
@@ -125,11 +126,11 @@ def resize_depth(depth: Float[np.ndarray, "_ _"], size: tuple[int, int], inverse
 def regions(sample: Sample, valid: np.ndarray) -> dict[str, np.ndarray]:
     """Masks over the valid pixels: all, and where movers are known static and dynamic."""
     masks = {"all": np.ones(int(valid.sum()), bool)}
-    if sample.movers is not None:
-        movers = sample.movers
-        if movers.shape != valid.shape:
-            movers = cv2.resize(movers, valid.shape[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
-        masks["static"] = movers[valid] == 0
+    if sample.dynamic_mask is not None:
+        dynamic_mask = sample.dynamic_mask
+        if dynamic_mask.shape != valid.shape:
+            dynamic_mask = cv2.resize(dynamic_mask, valid.shape[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+        masks["static"] = dynamic_mask[valid] == 0
         masks["dynamic"] = ~masks["static"]
     return masks
 

@@ -1,1 +1,1 @@
-"""Cameras and rigid motion: what of a scene's geometry needs no network."""
+"""Camera, rigid motion, view synthesis and direct pose refinement: geometry that needs no network."""

@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ssmde_lib.camera import NEAR, backproject
-from ssmde_lib.motion import rigid
-from ssmde_lib.warp import sample
+from ssmde_lib.geometry.camera import NEAR, backproject
+from ssmde_lib.geometry.motion import rigid
+from ssmde_lib.geometry.warp import sample
 
 DAMPING = 1e-4  # of Levenberg and Marquardt, relative to the diagonal of the normal equations
 LARGEST_TURN = 0.2  # radians of one step

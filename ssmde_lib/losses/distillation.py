@@ -5,7 +5,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ssmde_lib.errors import UserError
-from ssmde_lib.relative import centred_log_ratio, log_ratio
+from ssmde_lib.geometry.relative_depth import centred_log_ratio, log_ratio
 
 SMALLEST = 1e-6  # of a variance inside of a square root
 

@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ssmde_lib.camera import normals
+from ssmde_lib.geometry.camera import normals
+from ssmde_lib.geometry.relative_depth import CONFIDENT, centred_log_ratio
 from ssmde_lib.losses.reductions import masked_mean
-from ssmde_lib.relative import CONFIDENT, centred_log_ratio
 
 UNRELIABLE = 0.2  # share of the pixels whose views agree least
 RANDOM_PAIRS = 0.1  # random pairs a pixel

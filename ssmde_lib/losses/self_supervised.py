@@ -11,11 +11,11 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ssmde_lib.camera import NEAR, resize_intrinsics
+from ssmde_lib.geometry.camera import NEAR, resize_intrinsics
+from ssmde_lib.geometry.motion import inverse
+from ssmde_lib.geometry.warp import relative_difference, reproject, sample
+from ssmde_lib.losses.photometric import photometric_error, smoothness, window_statistics
 from ssmde_lib.losses.reductions import masked_mean
-from ssmde_lib.motion import inverse
-from ssmde_lib.photometric import photometric_error, smoothness, window_statistics
-from ssmde_lib.warp import relative_difference, reproject, sample
 
 SOURCES = ("prev", "next")
 
@@ -33,7 +33,7 @@ class SelfSupervisedWeights:
     both_ways: bool = False  # warp the target into the sources too; their depths should then carry a gradient
 
 
-class View(NamedTuple):
+class WarpedSource(NamedTuple):
     """A source frame seen from the target through one depth map."""
 
     error: Float[Tensor, "b 1 h w"]  # photometric
@@ -54,7 +54,7 @@ def upsample(disparities: list[Float[Tensor, "b 1 _ _"]], size: tuple[int, int])
     return [d if d.shape[-2:] == size else F.interpolate(d, size, mode="bilinear", align_corners=False) for d in disparities]
 
 
-def look(
+def warp_and_compare(
     image_tgt: Float[Tensor, "b 3 h w"],
     statistics: tuple[Tensor, Tensor],
     depth_tgt: Float[Tensor, "b 1 h w"],
@@ -63,16 +63,16 @@ def look(
     K: Float[Tensor, "b 3 3"],
     T_src_tgt: Float[Tensor, "b 4 4"],
     alpha: float,
-) -> View:
+) -> WarpedSource:
     """Warp a source (image and depth in one sampling) to the target and compare; `statistics` are the target image's."""
     pixels, computed, valid = reproject(depth_tgt, K, T_src_tgt)
     warped = sample(image_src if depth_src is None else torch.cat([image_src, depth_src], 1), pixels)
     error = photometric_error(warped[:, :3], image_tgt, alpha, statistics)
     difference = None if depth_src is None else relative_difference(computed.clamp(min=NEAR), warped[:, 3:])
-    return View(error, valid, difference)
+    return WarpedSource(error, valid, difference)
 
 
-def minimum_error(views: list[View], identity: Float[Tensor, "b 1 h w"] | None, self_discovered: bool) -> tuple[Tensor, Tensor]:
+def minimum_error(views: list[WarpedSource], identity: Float[Tensor, "b 1 h w"] | None, self_discovered: bool) -> tuple[Tensor, Tensor]:
     """Each pixel's error from the source that shows it best, and where it counts (Godard et al. 2019, equations 4 and 5).
 
     A pixel counts where a source sees it and, given the `identity` error of the unwarped sources, where warping makes it smaller
@@ -89,12 +89,12 @@ def minimum_error(views: list[View], identity: Float[Tensor, "b 1 h w"] | None, 
     return error, kept
 
 
-def photometric_term(views: list[View], identity: Float[Tensor, "b 1 h w"] | None, self_discovered: bool) -> Float[Tensor, ""]:
+def photometric_term(views: list[WarpedSource], identity: Float[Tensor, "b 1 h w"] | None, self_discovered: bool) -> Float[Tensor, ""]:
     """Mean minimum error over the pixels that count."""
     return masked_mean(*minimum_error(views, identity, self_discovered))
 
 
-def geometry_term(views: list[View]) -> Float[Tensor, ""]:
+def geometry_term(views: list[WarpedSource]) -> Float[Tensor, ""]:
     """Mean D_diff over the valid pixels of all views (Bian et al. 2019, equation 6)."""
     return sum(masked_mean(view.difference, view.valid) for view in views) / len(views)
 
@@ -105,7 +105,7 @@ def smoothness_term(disparities: list[Float[Tensor, "b 1 _ _"]], image: Float[Te
     return sum(smoothness(d, i) / 2**s for s, (d, i) in enumerate(zip(disparities, images, strict=True))) / len(disparities)
 
 
-class Frames(NamedTuple):
+class FramesAtScale(NamedTuple):
     """What the frames are at one resolution."""
 
     images: dict[str, Float[Tensor, "b 3 h w"]]
@@ -115,7 +115,7 @@ class Frames(NamedTuple):
     K: Float[Tensor, "b 3 3"]
 
 
-def frames_at(size: tuple[int, int], images: dict, source_depths: dict | None, K: Tensor, weights: SelfSupervisedWeights) -> Frames:
+def frames_at(size: tuple[int, int], images: dict, source_depths: dict | None, K: Tensor, weights: SelfSupervisedWeights) -> FramesAtScale:
     """The frames at a resolution no finer than their own."""
     own = images["tgt"].shape[-2:]
     source_depths = source_depths or dict.fromkeys(SOURCES)
@@ -127,7 +127,7 @@ def frames_at(size: tuple[int, int], images: dict, source_depths: dict | None, K
     identity = None
     if weights.automask:
         identity = {s: photometric_error(images[s], images["tgt"], weights.alpha, statistics["tgt"]) for s in SOURCES}
-    return Frames(images, statistics, identity, source_depths, K)
+    return FramesAtScale(images, statistics, identity, source_depths, K)
 
 
 def self_supervised_loss(
@@ -148,14 +148,14 @@ def self_supervised_loss(
     by_size = {size: frames_at(size, images, source_depths, K, weights) for size in {tuple(depth.shape[-2:]) for depth in depths}}
     frames = [by_size[tuple(depth.shape[-2:])] for depth in depths]
 
-    def see(f: Frames, tgt: str, depth: Tensor, src: str, depth_src: Tensor | None, T_src_tgt: Tensor) -> View:
-        return look(f.images[tgt], f.statistics[tgt], depth, f.images[src], depth_src, f.K, T_src_tgt, weights.alpha)
+    def compare(f: FramesAtScale, tgt: str, depth: Tensor, src: str, depth_src: Tensor | None, T_src_tgt: Tensor) -> WarpedSource:
+        return warp_and_compare(f.images[tgt], f.statistics[tgt], depth, f.images[src], depth_src, f.K, T_src_tgt, weights.alpha)
 
     # Each group of views competes for the minimum: the two sources at every scale, and each source's own view of the target.
-    groups = [([see(f, "tgt", depth, s, f.source_depths[s], T[s]) for s in SOURCES], SOURCES, f) for depth, f in zip(depths, frames, strict=True)]
+    groups = [([compare(f, "tgt", depth, s, f.source_depths[s], T[s]) for s in SOURCES], SOURCES, f) for depth, f in zip(depths, frames, strict=True)]
     finest = groups[0][0]
     if weights.both_ways:
-        groups += [([see(frames[0], s, source_depths[s], "tgt", depths[0], inverse(T[s]))], (s,), frames[0]) for s in SOURCES]
+        groups += [([compare(frames[0], s, source_depths[s], "tgt", depths[0], inverse(T[s]))], (s,), frames[0]) for s in SOURCES]
     photometric, geometry = [], []
     for views, names, f in groups:
         identity = torch.cat([f.identity[s] for s in names], 1).amin(1, keepdim=True) if f.identity else None

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ssmde_lib.motion import rigid
+from ssmde_lib.geometry.motion import rigid
 from ssmde_lib.networks.depth_net import DepthNet
 from ssmde_lib.networks.pose_net import PoseNet
 

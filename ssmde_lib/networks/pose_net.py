@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ssmde_lib.camera import pixel_grid
+from ssmde_lib.geometry.camera import pixel_grid
 
 FEATURES = 32  # of each scale, all at a quarter of the resolution
 LARGEST = 96  # rows or columns of the shorter side; larger frames are halved until it fits, as motion is global
@@ -40,7 +40,7 @@ class PoseNet(nn.Module):
         for scale in self.scales:
             features.append(scale(motion_equations(*grey.split(1, 1))))
             grey = F.avg_pool2d(grey, 2)
-        seen = self.body(torch.cat([*features, places(features[0])], 1))
+        seen = self.body(torch.cat([*features, coordinate_channels(features[0])], 1))
         with torch.autocast(seen.device.type, enabled=False):
             return 0.01 * self.head(seen.float()).mean((2, 3))
 
@@ -73,7 +73,7 @@ def motion_equations(tgt: Float[Tensor, "b 1 h w"], src: Float[Tensor, "b 1 h w"
     return torch.cat([x * x / energy, x * y / energy, y * y / energy, x * d / energy, y * d / energy, d / energy.sqrt()], 1).clamp(-BOUND, BOUND)
 
 
-def places(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 2 h w"]:
+def coordinate_channels(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 2 h w"]:
     """Pixel coordinates from the image's centre, in half widths."""
     height, width = x.shape[-2:]
     centre = x.new_tensor([(width - 1) / 2, (height - 1) / 2])[:, None, None]

@@ -13,10 +13,10 @@ import click
 import numpy as np
 import torch
 
-from ssmde_lib.datasets.clip import Clip
+from ssmde_lib.data.layout import Clip
 from ssmde_lib.metrics import align, order_accuracy
 from ssmde_lib.prior.providers import Provider, get_provider
-from ssmde_lib.world import render_clip
+from ssmde_lib.synthetic import render_clip
 
 WORLDS = {"street": ((64, 192), 80.0), "room": ((96, 128), 10.0)}  # size, greatest depth in metres
 PACKS = {"kitti_drive_0005_pack": 80.0, "hololens_000_pack": 10.0}
@@ -29,7 +29,7 @@ def world_samples(world: str, clips: int, frames: int, every: int, split: int = 
     for n in range(clips):
         for i, frame in enumerate(render_clip(world, (0, split, n), frames, *WORLDS[world][0])):
             if i % every == 0:
-                yield frame.rgb, frame.depth, frame.movers > 0
+                yield frame.rgb, frame.depth, frame.dynamic_mask > 0
 
 
 def pack_samples(path: Path, every: int) -> Iterable[Sample]:
@@ -41,44 +41,44 @@ def pack_samples(path: Path, every: int) -> Iterable[Sample]:
 def score(provider: Provider, samples: Iterable[Sample], cap: float) -> dict[str, float]:
     """Means over images; errors on movers over the images that show at least 30 pixels of them."""
     rows = []
-    for rgb, depth, movers in samples:
+    for rgb, depth, dynamic_mask in samples:
         pixels = torch.from_numpy(rgb).permute(2, 0, 1)[None].float() / 255
-        rows.append(score_image(provider(pixels)[0, 0].cpu().numpy(), depth, movers, cap))
+        rows.append(score_image(provider(pixels)[0, 0].cpu().numpy(), depth, dynamic_mask, cap))
     keys = dict.fromkeys(key for row in rows for key in row)
     means = {key: round(float(np.nanmean([row.get(key, np.nan) for row in rows])), 4) for key in keys}
     return {"images": len(rows), **means}
 
 
-def score_image(relative: np.ndarray, depth: np.ndarray, movers: np.ndarray | None, cap: float) -> dict[str, float]:
+def score_image(relative: np.ndarray, depth: np.ndarray, dynamic_mask: np.ndarray | None, cap: float) -> dict[str, float]:
     known = (depth > 0) & (depth <= cap)
     regions = {"all": known}
-    if movers is not None:
-        regions |= {"static": known & ~movers, "movers": known & movers}
+    if dynamic_mask is not None:
+        regions |= {"static": known & ~dynamic_mask, "movers": known & dynamic_mask}
     row = {}
     for name, kind in (("scale_shift", "least_squares_inverse"), ("scale", "median"), ("constant", "median")):
         predicted = np.ones_like(relative) if name == "constant" else relative
         error = np.abs(align(predicted, depth, known, kind).clip(0.1, cap) - depth) / np.where(known, depth, 1)
         row |= {f"abs_rel_{name}_{region}": error[mask].mean() for region, mask in regions.items() if mask.sum() >= 30}
     row["order_all"] = order_accuracy(relative, depth, known)
-    if movers is not None and regions["movers"].sum() >= 30:
-        row["order_movers"] = order_accuracy(relative, depth, known, first=movers)
+    if dynamic_mask is not None and regions["movers"].sum() >= 30:
+        row["order_movers"] = order_accuracy(relative, depth, known, first=dynamic_mask)
     return row
 
 
 @click.command()
 @click.option("--provider", default="leres_small", show_default=True)
 @click.option("--weights", type=Path, help="the provider's own by default")
-@click.option("--one-look", is_flag=True, help="leres_small looks at whole pictures alone")
+@click.option("--single-pass", is_flag=True, help="leres_small looks at whole pictures alone")
 @click.option("--clips", default=12, show_default=True, help="test clips of each world, 50 frames each")
 @click.option("--every", default=5, show_default=True, help="take every so many-th frame")
 @click.option("--split", type=click.Choice(["val", "test"]), default="test", show_default=True)
 @click.option("--packs", type=Path, default=Path("../shared/data"), show_default=True, help="folder of the real packs; skipped where absent")
 @click.option("--out", type=Path, default=Path("results/prior.json"), show_default=True)
-def main(provider: str, weights: Path | None, one_look: bool, clips: int, every: int, split: str, packs: Path, out: Path) -> None:
+def main(provider: str, weights: Path | None, single_pass: bool, clips: int, every: int, split: str, packs: Path, out: Path) -> None:
     """Score a provider on the held-out worlds and the real packs; print and write the figures."""
-    if one_look and provider != "leres_small":
-        raise click.UsageError(f"--one-look is leres_small's: {provider} looks once anyway.")
-    prior = get_provider(provider, **({"weights": weights} if weights else {}), **({"many_looks": False} if one_look else {}))
+    if single_pass and provider != "leres_small":
+        raise click.UsageError(f"--single-pass is leres_small's: {provider} looks once anyway.")
+    prior = get_provider(provider, **({"weights": weights} if weights else {}), **({"multi_crop": False} if single_pass else {}))
     results = {"provider": prior.describe(), "split": split}
     for world, (_, cap) in WORLDS.items():
         results[world] = score(prior, world_samples(world, clips, 50, every, ["train", "val", "test"].index(split)), cap)

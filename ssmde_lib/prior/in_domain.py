@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ssmde_lib.datasets.clip import find_clips
+from ssmde_lib.data.layout import find_clips
 from ssmde_lib.errors import UserError
 from ssmde_lib.networks import checkpoint
-from ssmde_lib.prior.providers import SHIPPED
+from ssmde_lib.prior.providers import BUNDLED
 from ssmde_lib.prior.train import Views, train
 
 
@@ -51,9 +51,9 @@ def fine_tune(data: Path, out: Path, options: FineTuning = FineTuning(), device:
     seen, held_out = (views(data, split, options.every) for split in ("train", "val"))
     size = tuple(seen["images"].shape[-2:])
     with torch.random.fork_rng(devices=[]):
-        net, curve = train([Views(seen, held_out, size)], options.steps, options.batch, options.seed, device, start=SHIPPED)
+        net, curve = train([Views(seen, held_out, size)], options.steps, options.batch, options.seed, device, start=BUNDLED)
     record = {
-        "started_from": SHIPPED.name, "trained_on": f"ground truth of {data.as_posix()}/train: an in-domain upper bound, not zero-shot",
+        "started_from": BUNDLED.name, "trained_on": f"ground truth of {data.as_posix()}/train: an in-domain upper bound, not zero-shot",
         "input_sizes": [size], "training_seconds": round(time.time() - began), "torch": torch.__version__, **dataclasses.asdict(options),
     }  # fmt: skip
     out.parent.mkdir(parents=True, exist_ok=True)

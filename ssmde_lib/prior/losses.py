@@ -15,10 +15,10 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ssmde_lib.camera import normals
+from ssmde_lib.geometry.camera import normals
 
 SKY = 150.0  # metres: what the sky is at least
-THINGS = 4.0  # extra weight of the level where something stands out
+FOREGROUND = 4.0  # extra weight of the level where something stands out
 GAP = 1.15  # ratio of depths from which it does
 GRADIENT, NORMAL = 4.0, 0.3  # weights beside the level's
 DepthMap = Float[Tensor, "b 1 h w"]
@@ -29,26 +29,26 @@ def leres_loss(log_depth: DepthMap, depth: DepthMap, images: Float[Tensor, "b 3 
     """The three losses and their weighted sum `loss`; `depth` in metres, infinite in the sky."""
     known = depth.isfinite()
     truth = depth.clamp(max=SKY).log()
-    residual = align(log_depth, truth, known) - truth
+    residual = align_scale(log_depth, truth, known) - truth
     residual = torch.where(known, residual, residual.clamp(max=0))
     losses = {
-        "level": image_level_regression(residual, truth, known, 1 + THINGS * standing_out(truth)),
+        "level": image_level_regression(residual, truth, known, 1 + FOREGROUND * foreground_mask(truth)),
         "gradient": multi_scale_gradient(residual, known),
         "normal": pairwise_normals(residual + truth, truth, known, images, K),
     }
     return losses | {"loss": losses["level"] + GRADIENT * losses["gradient"] + NORMAL * losses["normal"]}
 
 
-def align(log_depth: DepthMap, truth: DepthMap, known: Mask) -> DepthMap:
+def align_scale(log_depth: DepthMap, truth: DepthMap, known: Mask) -> DepthMap:
     """Log-depth scaled (shifted, in logarithms) to the truth by the mean over known pixels."""
-    return log_depth - masked_mean(log_depth - truth, known)
+    return log_depth - mean_over_mask(log_depth - truth, known)
 
 
-def masked_mean(values: DepthMap, mask: Mask) -> Float[Tensor, "b 1 1 1"]:
+def mean_over_mask(values: DepthMap, mask: Mask) -> Float[Tensor, "b 1 1 1"]:
     return (values * mask).sum((1, 2, 3), keepdim=True) / mask.sum((1, 2, 3), keepdim=True).clamp(min=1)
 
 
-def standing_out(truth: DepthMap) -> DepthMap:
+def foreground_mask(truth: DepthMap) -> DepthMap:
     """1 where the truth (log-depth) is nearer, by GAP, than what is seen on both sides in the row, 30 pixels away at most."""
 
     def furthest(x: Tensor) -> Tensor:
@@ -64,7 +64,7 @@ def standing_out(truth: DepthMap) -> DepthMap:
 def image_level_regression(residual: DepthMap, truth: DepthMap, known: Mask, weight: DepthMap) -> Tensor:
     """Image-level normalised regression, weighted: L1 of inverse depth in units of its mean in the image, and L1 of log-depth."""
     inverse = (-truth).exp() * known
-    normalised = inverse * (1 - (-residual.clamp(min=-3)).exp()) / masked_mean(inverse, known).clamp(min=1e-6)
+    normalised = inverse * (1 - (-residual.clamp(min=-3)).exp()) / mean_over_mask(inverse, known).clamp(min=1e-6)
     return (weight * (0.5 * normalised.abs() + residual.abs())).mean() / weight.mean()
 
 

@@ -21,9 +21,9 @@ from ssmde_lib.errors import UserError
 from ssmde_lib.networks import checkpoint
 from ssmde_lib.networks.leres import OFFICIAL_SIZE, load_official
 from ssmde_lib.prior.download import Weights, fetch
-from ssmde_lib.prior.looks import BothWays, ManyLooks, OneLook
+from ssmde_lib.prior.test_time_augmentation import FlipAverage, MultiCrop, SinglePass
 
-SHIPPED = Path(__file__).parents[2] / "weights" / "leres_small.safetensors"
+BUNDLED = Path(__file__).parents[2] / "weights" / "leres_small.safetensors"
 LICENCE = "Adobe Research, non-commercial research only, no redistribution"
 OFFICIAL = {
     "resnext101": Weights(
@@ -34,7 +34,7 @@ OFFICIAL = {
 
 
 class Provider:
-    """A way to look at pictures, `predict` (a module of `ssmde_lib.prior.looks`), and what it is; `about` is what `describe` returns."""
+    """A way to look at pictures, `predict` (a module of `ssmde_lib.prior.test_time_augmentation`), and what it is; `about` is what `describe` returns."""
 
     def __init__(self, predict: nn.Module, about: dict, device: torch.device | str):
         self.predict, self.about, self.device = predict.to(device).eval(), about, torch.device(device)
@@ -61,23 +61,23 @@ def leres(variant: str = "resnext101", weights: str | Path | None = None, device
         "convention": "depth up to scale and shift, stored as d - min(d) + 0.01 of each image",
         "input_sizes": [list(OFFICIAL_SIZE)],
     }
-    return Provider(OneLook(load_official(path, variant), [OFFICIAL_SIZE], lambda d: d - d.amin((2, 3), keepdim=True) + 0.01), about, device)
+    return Provider(SinglePass(load_official(path, variant), [OFFICIAL_SIZE], lambda d: d - d.amin((2, 3), keepdim=True) + 0.01), about, device)
 
 
-def leres_small(weights: str | Path = SHIPPED, many_looks: bool = True, device: torch.device | str = "cpu") -> Provider:
+def leres_small(weights: str | Path = BUNDLED, multi_crop: bool = True, device: torch.device | str = "cpu") -> Provider:
     """The narrow LeReS trained by `ssmde_lib.prior.train` on a broad mixture of procedural scenes; shipped with the repository.
 
-    With `many_looks` it looks at parts of the picture too (see `ManyLooks`): better on what is small, and five to six times as slow as one look.
+    With `multi_crop` it looks at parts of the picture too (see `ManyLooks`): better on what is small, and five to six times as slow as one look.
     """
     net, record = checkpoint.load(weights), checkpoint.read_record(weights)
     about = {
         "provider": "leres_small", "weights": Path(weights).name, "sha256": pooch.file_hash(str(weights)), "licence": "MIT",
         "trained_on": record["trained_on"],
         "convention": "depth up to scale, exp(network output); the unknown field of view leaves some shift",
-        "looks": "many" if many_looks else "one", "input_sizes": [list(size) for size in record["input_sizes"]],
+        "test_time_augmentation": "multi_crop" if multi_crop else "one", "input_sizes": [list(size) for size in record["input_sizes"]],
     }
-    net, sizes = BothWays(net), [tuple(size) for size in record["input_sizes"]]
-    return Provider(ManyLooks(net, sizes) if many_looks else OneLook(net, sizes, torch.exp), about, device)
+    net, sizes = FlipAverage(net), [tuple(size) for size in record["input_sizes"]]
+    return Provider(MultiCrop(net, sizes) if multi_crop else SinglePass(net, sizes, torch.exp), about, device)
 
 
 class DisparityOf(nn.Module):
@@ -108,7 +108,7 @@ def depth_anything_v2(model: str | nn.Module = "depth-anything/Depth-Anything-V2
         "convention": "inverse depth q up to scale and shift, stored as 1 / (q / max(q) + 0.01) of each image",
         "input_sizes": [list(size)],
     }
-    return Provider(OneLook(DisparityOf(model), [size], invert), about, device)
+    return Provider(SinglePass(DisparityOf(model), [size], invert), about, device)
 
 
 def invert(disparity: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h w"]:

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from ssmde_lib.datasets.clip import Clip, find_clips
-from ssmde_lib.errors import UserError, clear_failures
+from ssmde_lib.data.layout import Clip, find_clips
+from ssmde_lib.errors import UserError, translate_errors
 from ssmde_lib.prior.providers import Provider
 
 LEVELS = 65535
@@ -25,8 +25,8 @@ def write_pseudo_depth(provider: Provider, data_root: str | Path, out_root: str 
     """
     out_root = Path(out_root)
     manifest = {**provider.describe(), "encoding": ENCODING}
-    claim(out_root, manifest)
-    with clear_failures(out_root, "the batch", "run it again; maps that are there are kept"):
+    check_manifest(out_root, manifest)
+    with translate_errors(out_root, "the batch", "run it again; maps that are there are kept"):
         for clip, folder in targets(data_root, out_root):
             folder.mkdir(parents=True, exist_ok=True)
             missing = [i for i in range(len(clip)) if not (folder / f"{clip.stem(i)}.png").is_file()]
@@ -47,7 +47,7 @@ def write_map(path: Path, depth: np.ndarray) -> None:
     os.replace(unfinished, path)
 
 
-def claim(out_root: Path, manifest: dict) -> None:
+def check_manifest(out_root: Path, manifest: dict) -> None:
     """Write the manifest, or check that the folder was begun with the same one."""
     path = out_root / "prior.json"
     if path.is_file() and json.loads(path.read_text()) != manifest:

@@ -18,17 +18,17 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from ssmde_lib.errors import clear_failures
+from ssmde_lib.errors import translate_errors
 from ssmde_lib.networks import checkpoint
 from ssmde_lib.networks.leres import VARIANTS, LeReS, preprocess
 from ssmde_lib.prior.augment import augment
 from ssmde_lib.prior.losses import leres_loss
-from ssmde_lib.prior.scenes import load_shards, render_shards
+from ssmde_lib.synthetic.mixture_shards import load_shards, render_shards
 
 SHAPES = {(64, 192): (72, 216), (96, 128): (108, 144)}  # of the network's input: as rendered, a little larger for random crops
 PEAK_RATE = 1e-3
 VALIDATION = 1_000_000  # first seed of the mixture's held-out views
-TRAINED_ON = "mixture of procedural scenes (ssmde_lib.prior.mixture); neither street nor room"
+TRAINED_ON = "mixture of procedural scenes (ssmde_lib.synthetic.mixture); neither street nor room"
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Views:
     size: tuple[int, int]
 
 
-@clear_failures("the weights", "the batch", "run it again")
+@translate_errors("the weights", "the batch", "run it again")
 def train(
     shapes: list[Views], steps: int, batch: int, seed: int, device: str,
     start: Path | None = None, keep: Callable[[LeReS, list[dict]], None] | None = None,

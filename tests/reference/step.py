@@ -106,7 +106,7 @@ class LiteralStep:
     """The same interface as benchmarks/step.py's: .step(), .params."""
 
     def __init__(self, data, loss="base"):
-        from ssmde_lib.motion import rigid
+        from ssmde_lib.geometry.motion import rigid
 
         torch.manual_seed(0)
         self.rigid, self.data, self.full = rigid, data, loss == "full"

@@ -24,13 +24,13 @@ def manifest(script: str, rule: str, threads: str, memory: str, minutes: str, gp
         "resources": {"requests": resources, "limits": resources},
         "volumeMounts": [{"name": "tutorial", "mountPath": os.environ.get("SSMDE_MOUNT", "/ssmde")}],
     }
-    claim = {"claimName": os.environ.get("SSMDE_CLAIM", "ssmde")}
+    check_manifest = {"claimName": os.environ.get("SSMDE_CLAIM", "ssmde")}
     pod = {
         "restartPolicy": "Never",
         "terminationGracePeriodSeconds": 120,  # SIGTERM, then time to save the state of a training
         "activeDeadlineSeconds": 60 * int(minutes),
         "containers": [container],
-        "volumes": [{"name": "tutorial", "persistentVolumeClaim": claim}],
+        "volumes": [{"name": "tutorial", "persistentVolumeClaim": check_manifest}],
     }
     name = f"ssmde-{re.sub(r'[^a-z0-9]+', '-', rule.lower())[:40]}-{uuid.uuid4().hex[:8]}"
     return {

@@ -1,0 +1,140 @@
+"""The one on-disk layout: `<root>/<split>/<clip>/NNNNNN.png` with `cam.txt` and what else is known (docs/design.md)."""
+
+import json
+from functools import cached_property
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from ssmde_lib.data.images import IMAGE_SUFFIXES, read_image
+from ssmde_lib.errors import UserError
+
+
+class Clip:
+    """A folder of consecutive frames of one camera; see docs/design.md for the files it may hold."""
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self.name = self.path.name
+        self.frames = sorted(p.name for p in self.path.glob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+        if not self.frames:
+            raise UserError(f"{self.path} holds no .png or .jpg frames: point to a folder of images.")
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __repr__(self) -> str:
+        return f"Clip({str(self.path)!r}, frames={len(self)}, size={self.size})"
+
+    @cached_property
+    def about(self) -> dict:
+        """What clip.json (or SOURCE.json) says."""
+        for name in ("clip.json", "SOURCE.json"):
+            if (self.path / name).is_file():
+                try:
+                    return dict(json.loads((self.path / name).read_text()))
+                except ValueError:
+                    raise UserError(f"{self.path / name} is damaged: prepare the clip again.") from None
+        return {}
+
+    @property
+    def depth_units(self) -> float:
+        """What a metre is in the 16-bit depth pictures."""
+        if "depth_png_units_per_metre" not in self.about:
+            raise UserError(f"{self.path} has depth, but no clip.json that names depth_png_units_per_metre: write it there.")
+        return self.about["depth_png_units_per_metre"]
+
+    @cached_property
+    def K(self) -> np.ndarray:
+        """Intrinsics, 3x3 float64, pixels of this clip's image size, pixel centres at integers."""
+        path = self.path / "cam.txt"
+        try:
+            return np.loadtxt(path).reshape(3, 3)
+        except (OSError, ValueError):
+            raise UserError(f"{path} must hold the 3x3 intrinsics as 9 numbers: write it for this image size.") from None
+
+    @cached_property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the frames."""
+        return self.image(0).shape[:2]
+
+    @cached_property
+    def poses(self) -> np.ndarray | None:
+        """T_world_cam of every frame, n 4 4 float64, metres; None where unknown."""
+        path = self.path / "poses_cam_to_world.txt"
+        if not path.is_file():
+            return None
+        try:
+            return np.loadtxt(path).reshape(len(self), 4, 4)
+        except ValueError:
+            raise UserError(f"{path} must hold 16 numbers a line, one line a frame ({len(self)}): prepare the clip again.") from None
+
+    def stem(self, i: int) -> str:
+        return Path(self.frames[i]).stem
+
+    def targets(self, frame_stride: int) -> list[int]:
+        """Frames with both neighbours at distance `step`; of these, those that clip.json names as `targets` (benchmark lists)."""
+        chosen = self.about.get("targets", range(len(self)))
+        return [i for i in chosen if frame_stride <= i < len(self) - frame_stride]
+
+    def image(self, i: int) -> np.ndarray:
+        """Frame i, uint8 h w 3, RGB."""
+        return read_image(self.path / self.frames[i])
+
+    def depth(self, i: int) -> np.ndarray | None:
+        """Depth (z) of frame i, float32 h w, metres, 0 where unknown; None where the clip has none."""
+        path = self.path / "depth" / f"{self.stem(i)}.png"
+        if not path.is_file():
+            return None
+        return read_image(path, cv2.IMREAD_UNCHANGED).astype(np.float32) / self.depth_units
+
+    def dynamic_mask(self, i: int) -> np.ndarray | None:
+        """Moving instances of frame i, uint8 h w, 0 is static; None where unknown."""
+        path = self.path / "movers" / f"{self.stem(i)}.png"
+        return read_image(path, cv2.IMREAD_UNCHANGED) if path.is_file() else None
+
+
+def find_clips(root: str | Path, split: str) -> list[Clip]:
+    """All clips of a split, by name; a flat folder of frames counts as the single clip of every split."""
+    root = Path(root)
+    if not root.is_dir():
+        raise UserError(f"{root} is not a folder: prepare the data first (notebook 01 or data_scripts/).")
+    if (root / "cam.txt").is_file():
+        return [Clip(root)]
+    clips = [Clip(path) for path in sorted((root / split).glob("*")) if path.is_dir()]
+    if not clips:
+        raise UserError(f"{root / split} holds no clips: prepare the data first (notebook 01 or data_scripts/).")
+    return clips
+
+
+def clip_folder(clip: Clip, root: str | Path) -> Path:
+    """Where a stage keeps its files of a clip: `<root>/<split>/<clip>`, or `<root>/<clip>` for a flat clip."""
+    nested = Path(root) / clip.path.parent.name / clip.name
+    return nested if nested.is_dir() else Path(root) / clip.name
+
+
+def read_pseudo_depth(path: str | Path) -> np.ndarray:
+    """Relative depth of one frame in (0, 1], float32 h w, far is large (written by `prior.write_pseudo_depth`)."""
+    return read_image(path, cv2.IMREAD_UNCHANGED).astype(np.float32) / 65535
+
+
+def read_pseudo_frame(clip: Clip, root: Path, i: int) -> torch.Tensor:
+    """Relative depth of frame i, float32 h w."""
+    return torch.from_numpy(read_pseudo_depth(clip_folder(clip, root) / f"{clip.stem(i)}.png"))
+
+
+def read_pseudo_clip(clip: Clip, root: Path) -> torch.Tensor:
+    """Relative depth of every frame, float32 n h w."""
+    return torch.stack([read_pseudo_frame(clip, root, i) for i in range(len(clip))])
+
+
+def read_label(clip: Clip, root: Path, i: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The teacher's depth of frame i, float16 h w, and its mask, bool h w."""
+    with np.load(clip_folder(clip, root) / f"{clip.stem(i)}.npz") as arrays:
+        return torch.from_numpy(arrays["depth"]), torch.from_numpy(arrays["mask"])
+
+
+def read_label_clip(clip: Clip, root: Path, frame_stride: int) -> dict[int, tuple[torch.Tensor, torch.Tensor]]:
+    return {i: read_label(clip, root, i) for i in clip.targets(frame_stride)}

@@ -1,0 +1,322 @@
+"""What all preparations share: from a recording at full resolution to a clip of the one on-disk layout (docs/data.md).
+
+An adapter describes its data set as `Sequence` objects. `prepare` leaves near-static frames out, undistorts, resizes, and
+writes the clips, over several processes. A clip is built aside and moved into place when it is whole: what an interrupted
+run left is taken up again.
+"""
+
+import json
+import multiprocessing
+import os
+import shutil
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial, reduce
+from pathlib import Path
+from typing import ClassVar
+
+import click
+import cv2
+import numpy as np
+from jaxtyping import Float, UInt8
+from tqdm import tqdm
+
+from ssmde_lib.errors import UserError
+from ssmde_lib.geometry.camera import resize_intrinsics
+
+MIN_MOTION = 0.3  # median optical flow below which a frame is near-static, pixels of a 160 pixel wide picture
+THUMBNAIL_WIDTH = 160
+JPEG_QUALITY = 95
+
+
+@dataclass
+class Sequence:
+    """One camera's recording; an adapter overrides the facts and says how frame i is read at full resolution.
+
+    `frames` are the source's names in order of time, `K` 3x3 pixels, `poses` T_world_cam n 4 4 metres, `distortion` OpenCV's
+    k1 k2 p1 p2 k3. Where `targets` is given only those frames are meant to be targets of triplets, the others neighbours.
+    """
+
+    SOURCE: ClassVar[str] = ""
+    LICENCE: ClassVar[str] = ""
+    FPS: ClassVar[float] = 10.0
+    STEP: ClassVar[int] = 1  # frames between a training target and its neighbours
+    DEPTH_UNITS: ClassVar[int] = 256  # of the 16-bit depth PNG, a metre
+    SPARSE: ClassVar[bool] = False  # LiDAR: points between empty pixels; else a dense map
+
+    name: str
+    split: str
+    frames: list[str]
+    K: Float[np.ndarray, "3 3"]
+    poses: Float[np.ndarray, "n 4 4"] | None = None
+    distortion: tuple[float, ...] | None = None
+    targets: set[str] | None = None
+    rejected: dict[str, list[str]] = field(default_factory=dict)  # reason: frames the adapter left out
+
+    def image(self, i: int) -> UInt8[np.ndarray, "h w 3"]:
+        """Frame i, RGB."""
+        raise NotImplementedError
+
+    def depth(self, i: int) -> Float[np.ndarray, "h w"] | None:
+        """Depth (z) of frame i in metres, 0 where not measured; None without a measurement."""
+
+    def dynamic_mask(self, i: int, K: Float[np.ndarray, "3 3"], size: tuple[int, int]) -> UInt8[np.ndarray, "h w"] | None:
+        """Moving instances of frame i, seen by a camera K with (height, width) pixels; None where unknown."""
+
+
+def prepare(
+    sequences: list[Sequence],
+    out: str | Path,
+    size: tuple[int, int],
+    min_motion: float = MIN_MOTION,
+    limit: int | None = None,
+    processes: int = 1,
+) -> dict:
+    """Write every sequence as a clip of `size` (height, width) under `out`, and return and write `summary.json`.
+
+    Frames of the test split and of sequences with given targets are all kept; elsewhere a frame that moved less than
+    `min_motion` since the last kept one is dropped. `limit` caps the frames a sequence. Raises UserError where a clip of that
+    name was prepared with other settings.
+    """
+    if size[0] % 32 or size[1] % 32 or min(size) <= 0:
+        raise UserError(f"size {size[0]}x{size[1]} must be divisible by 32 in height and width: change --height and --width.")
+    if not sequences:
+        raise UserError("nothing to prepare: no sequence was found or selected.")
+    out = Path(out)
+    total = sum(len(sequence.frames[:limit]) for sequence in sequences)
+    with workers(processes) as run, tqdm(total=total, unit="frame") as bar:
+        clips = [prepare_clip(sequence, out, size, min_motion, limit, run, bar) for sequence in sequences]
+    shutil.rmtree(out / ".part", ignore_errors=True)
+    summary = {"clips": clips, "kept": sum(clip["kept"] for clip in clips), "rejected": {}}
+    for clip in clips:
+        for reason, frames in clip["rejected"].items():
+            summary["rejected"][reason] = summary["rejected"].get(reason, 0) + len(frames)
+    write_text(out / "summary.json", json.dumps(summary, indent=1))
+    return summary
+
+
+@contextmanager
+def workers(processes: int):
+    """A lazy, ordered `map` over that many processes, spawned: a fork of a process that has run OpenCV or torch can hang."""
+    if processes <= 1:
+        yield map
+        return
+    with multiprocessing.get_context("spawn").Pool(processes, cv2.setNumThreads, (1,)) as pool:
+        yield partial(pool.imap, chunksize=4)
+
+
+def prepare_clip(sequence: Sequence, out: Path, size, min_motion: float, limit: int | None, run, bar) -> dict:
+    """Write one clip, unless it is there, and return its record."""
+    settings = {"size": list(size), "min_motion": min_motion, "limit": limit, "frames": sequence.frames[:limit]}
+    folder, part = out / sequence.split / sequence.name, out / ".part" / sequence.split / sequence.name
+    if (folder / "prepared.json").is_file():
+        record = json.loads((folder / "prepared.json").read_text())
+        if record.pop("settings") != settings:
+            raise UserError(f"{folder} was prepared with other settings or frames: remove it or choose another --out.")
+        bar.update(len(settings["frames"]))
+        return record
+    if (part / "settings.json").is_file() and json.loads((part / "settings.json").read_text()) != settings:
+        shutil.rmtree(part)
+    write_text(part / "settings.json", json.dumps(settings))
+
+    kept, rejected = select_frames(sequence, min_motion, limit, run)
+    bar.update(len(settings["frames"]) - len(kept))
+    rejected |= sequence.rejected
+    record = {"split": sequence.split, "clip": sequence.name, "kept": len(kept), "rejected": rejected}
+    if not kept:
+        return record
+    for _ in run(partial(write_frame, sequence, part, size), enumerate(kept)):
+        bar.update()
+    describe_clip(sequence, part, size, kept)
+    write_text(part / "prepared.json", json.dumps(record | {"settings": settings}, indent=1))
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    part.replace(folder)
+    (folder / "settings.json").unlink()
+    return record
+
+
+def select_frames(sequence: Sequence, min_motion: float, limit: int | None, run) -> tuple[list[int], dict[str, list[str]]]:
+    """Indices of the frames to keep, and the names of the others by reason."""
+    keep_all = sequence.split == "test" or sequence.targets is not None
+    kept, rejected, last = [], {}, None
+    indices = range(len(sequence.frames[:limit]))
+    for i, thumbnail in zip(indices, run(partial(read_thumbnail, sequence), indices)):
+        if thumbnail is None:
+            rejected.setdefault("unreadable", []).append(sequence.frames[i])
+        elif keep_all or last is None or motion(last, thumbnail) >= min_motion:
+            kept.append(i)
+            last = thumbnail
+        else:
+            rejected.setdefault("static", []).append(sequence.frames[i])
+    return kept, rejected
+
+
+def read_thumbnail(sequence: Sequence, i: int) -> UInt8[np.ndarray, "h w"] | None:
+    try:
+        return thumbnail(sequence.image(i))
+    except UserError:
+        return None
+
+
+def thumbnail(image: UInt8[np.ndarray, "_ _ 3"]) -> UInt8[np.ndarray, "h w"]:
+    """The grey, THUMBNAIL_WIDTH wide picture on which motion is measured."""
+    height = round(image.shape[0] * THUMBNAIL_WIDTH / image.shape[1])
+    return cv2.resize(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), (THUMBNAIL_WIDTH, height), interpolation=cv2.INTER_AREA)
+
+
+def motion(before: UInt8[np.ndarray, "h w"], after: UInt8[np.ndarray, "h w"]) -> float:
+    """Median length of the optical flow in pixels: a car that drives by a standing camera does not count as its motion."""
+    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST).calc(before, after, None)
+    return float(np.median(np.linalg.norm(flow, axis=-1)))
+
+
+def write_frame(sequence: Sequence, folder: Path, size: tuple[int, int], task: tuple[int, int]) -> None:
+    """Write frame `task` = (number, index in the sequence) with what is known of it; the image last, as a sign that all is there."""
+    number, i = task
+    path = folder / f"{number:06d}.jpg"
+    if path.is_file():
+        return
+    image = sequence.image(i)
+    K_full, undistort = undistortion(sequence, image.shape[:2])
+    depth = sequence.depth(i)
+    if depth is not None:
+        depth = undistort(depth, cv2.INTER_NEAREST)
+        shrink = scatter_depth if sequence.SPARSE else nearest_depth
+        write_depth(folder / "gt_depth" / f"{number:06d}.png", depth, sequence.DEPTH_UNITS)
+        write_depth(folder / "depth" / f"{number:06d}.png", shrink(depth, size), sequence.DEPTH_UNITS)
+    dynamic_mask = sequence.dynamic_mask(i, resize_intrinsics(K_full, image.shape[:2], size), size)
+    if dynamic_mask is not None:
+        write_image(folder / "movers" / f"{number:06d}.png", dynamic_mask)
+    image = cv2.resize(undistort(image, cv2.INTER_LINEAR), size[::-1], interpolation=cv2.INTER_AREA)
+    write_image(path, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY))
+
+
+def undistortion(sequence: Sequence, size: tuple[int, int]):
+    """Intrinsics of the undistorted picture, scaled so that every pixel of it is seen, and the function that makes it."""
+    if sequence.distortion is None:
+        return sequence.K, lambda image, interpolation: image
+    distortion = np.array(sequence.distortion)
+    K, _ = cv2.getOptimalNewCameraMatrix(sequence.K, distortion, size[::-1], 0)
+    maps = cv2.initUndistortRectifyMap(sequence.K, distortion, None, K, size[::-1], cv2.CV_32FC1)
+    return K, lambda image, interpolation: cv2.remap(image, *maps, interpolation)
+
+
+def project_points(points: Float[np.ndarray, "n 3"], K: Float[np.ndarray, "3 3"], size: tuple[int, int]) -> Float[np.ndarray, "h w"]:
+    """Depth map of points in the camera's frame: each at its nearest pixel, the nearest point of a pixel wins, 0 elsewhere."""
+    points = points[points[:, 2] > 0.1]
+    x, y = np.rint((points @ K.T)[:, :2] / points[:, 2:]).astype(np.int64).T
+    inside = (x >= 0) & (x < size[1]) & (y >= 0) & (y < size[0])
+    return splat(x[inside], y[inside], points[inside, 2], size)
+
+
+def splat(x: np.ndarray, y: np.ndarray, z: np.ndarray, size: tuple[int, int]) -> Float[np.ndarray, "h w"]:
+    """The least z at every pixel, 0 where there is none."""
+    depth = np.full(size, np.inf, np.float32)
+    np.minimum.at(depth, (y, x), z)
+    return np.where(np.isinf(depth), np.float32(0), depth)
+
+
+def scatter_depth(depth: Float[np.ndarray, "h w"], size: tuple[int, int]) -> Float[np.ndarray, "h w"]:
+    """A sparse depth map at a smaller size: measurements move to their nearest pixel, and the nearest one wins."""
+    y, x = np.nonzero(depth)
+    small_x = np.rint((x + 0.5) * size[1] / depth.shape[1] - 0.5).astype(np.int64)
+    small_y = np.rint((y + 0.5) * size[0] / depth.shape[0] - 0.5).astype(np.int64)
+    return splat(small_x.clip(0, size[1] - 1), small_y.clip(0, size[0] - 1), depth[y, x], size)
+
+
+def nearest_depth(depth: Float[np.ndarray, "h w"], size: tuple[int, int]) -> Float[np.ndarray, "h w"]:
+    """A dense depth map at another size, its values taken, never mixed: a mean across an edge is on neither side."""
+    return cv2.resize(depth, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+
+
+def describe_clip(sequence: Sequence, folder: Path, size: tuple[int, int], kept: list[int]) -> None:
+    """Write intrinsics, poses and clip.json."""
+    full_size = sequence.image(kept[0]).shape[:2]
+    K, _ = undistortion(sequence, full_size)
+    np.savetxt(folder / "gt_cam.txt", K)
+    np.savetxt(folder / "cam.txt", resize_intrinsics(K, full_size, size))
+    if sequence.poses is not None:
+        np.savetxt(folder / "poses_cam_to_world.txt", sequence.poses[kept].reshape(-1, 16), fmt="%.9g")
+    about = {
+        "source": f"{sequence.SOURCE} {sequence.name}",
+        "licence": sequence.LICENCE,
+        "fps": sequence.FPS,
+        "step": sequence.STEP,
+        "size": [size[1], size[0]],
+        "full_size": [full_size[1], full_size[0]],
+        "depth_png_units_per_metre": sequence.DEPTH_UNITS,
+        "source_frames": [sequence.frames[i] for i in kept],
+    }
+    if sequence.targets is not None:
+        about["targets"] = [number for number, i in enumerate(kept) if sequence.frames[i] in sequence.targets]
+    write_text(folder / "clip.json", json.dumps(about, indent=1))
+
+
+def write_depth(path: Path, depth: Float[np.ndarray, "h w"], units: int) -> None:
+    """Write metres as 16-bit PNG; what does not fit is no measurement."""
+    values = np.rint(depth * units)
+    write_image(path, np.where(values < 2**16, values, 0).astype(np.uint16))
+
+
+def write_image(path: Path, image: np.ndarray, options: tuple[int, ...] = ()) -> None:
+    """Write an image so that a file of that name is always whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    encoded = cv2.imencode(path.suffix, image, options)[1]
+    part = path.with_suffix(".part")
+    part.write_bytes(encoded.tobytes())
+    os.replace(part, path)
+
+
+def write_text(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    part.write_text(text)
+    os.replace(part, path)
+
+
+def split_by_rule(frames: list, split: str | None) -> list[tuple[str, list]]:
+    """(split, frames) of a recording: all in the named split, else its last tenth is `val` and the rest `train`."""
+    if split:
+        return [(split, frames)]
+    cut = len(frames) - len(frames) // 10
+    return [(name, part) for name, part in (("train", frames[:cut]), ("val", frames[cut:])) if part]
+
+
+def script_options(size: tuple[int, int]):
+    """The command-line options that all preparation scripts share; `size` is the benchmark's training (height, width)."""
+    options = [
+        click.option("--raw", required=True, help="Folder of the official files, as they unpack."),
+        click.option("--out", required=True, help="Folder to write the prepared data set to."),
+        click.option("--height", default=size[0], show_default=True),
+        click.option("--width", default=size[1], show_default=True),
+        click.option("--limit", type=click.IntRange(1), help="At most so many frames a sequence."),
+        click.option("--min-motion", default=MIN_MOTION, show_default=True, help="Drop frames that moved less, pixels of 160."),
+        click.option("--processes", default=os.cpu_count(), show_default=True, type=click.IntRange(1)),
+    ]
+    return lambda command: reduce(lambda decorated, option: option(decorated), reversed(options), command)
+
+
+def choose(found: list[Path], names: tuple[str, ...], raw: str | Path, is_named) -> list[Path]:
+    """The found folders that the user named, or all; a name without a folder is a UserError."""
+    for name in names:
+        if not any(is_named(path.name, name) for path in found):
+            raise UserError(f"{name} is not under {raw}: download it first (--download) or check its name.")
+    return [path for path in found if not names or any(is_named(path.name, name) for name in names)]
+
+
+def read_table(path: str | Path, columns: int) -> Float[np.ndarray, "n columns"]:
+    """Numbers of a text file, `columns` a line, # starts a comment."""
+    try:
+        table = np.loadtxt(path, ndmin=2)
+    except (OSError, ValueError):
+        table = np.empty((0, 0))
+    if table.shape[1] != columns or not len(table):
+        raise UserError(f"{path} must hold {columns} numbers a line: download or copy it again.")
+    return table
+
+
+def list_images(folder: Path) -> list[Path]:
+    """The image files of a folder, by name."""
+    return sorted(path for path in folder.glob("*") if path.suffix.lower() in (".png", ".jpg", ".jpeg", ".ppm"))
+
+

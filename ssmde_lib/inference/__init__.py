@@ -1,0 +1,1 @@
+"""From pictures to depth: predictor, sources, writers, export."""

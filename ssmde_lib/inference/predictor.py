@@ -1,0 +1,86 @@
+"""From pictures to depth: one predictor for pictures of any size."""
+
+import copy
+from itertools import pairwise
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import nn
+
+from ssmde_lib.devices import best_device, choose_device
+from ssmde_lib.errors import UserError
+from ssmde_lib.networks import checkpoint
+from ssmde_lib.networks.depth_net import DepthNet
+from ssmde_lib.networks.third_party import load_monodepth2, load_sc_depth
+
+BUNDLED_STUDENT = Path(__file__).parents[1] / "weights" / "student.safetensors"
+
+
+def fold_batch_norm(net: nn.Module) -> nn.Module:
+    """A copy for inference whose convolutions have taken in the batch norm that follows them; same outputs, fewer passes."""
+    net = copy.deepcopy(net).eval()
+    for module in net.modules():
+        # Registration order is execution order for such pairs in all our networks.
+        for (conv_name, conv), (norm_name, norm) in pairwise(list(module.named_children())):
+            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                setattr(module, conv_name, nn.utils.fuse_conv_bn_eval(conv, norm))
+                setattr(module, norm_name, nn.Identity())
+    return net
+
+
+class Predictor:
+    """A depth network that takes pictures of any size.
+
+    `size` (h, w) is the size it was trained at, to which pictures are resized; None takes the picture's own, rounded to
+    multiples of 32, at least 64. Depth is up to scale unless the training knew metres.
+    """
+
+    def __init__(self, net: DepthNet, size: tuple[int, int] | None = None, device: torch.device | str | None = None):
+        self.device = choose_device(device) if device else best_device()
+        self.net = fold_batch_norm(net)
+        del self.net.heads[1:]  # coarser disparities serve training alone
+        self.net = self.net.to(self.device, memory_format=torch.channels_last)
+        self.size = tuple(size) if size else None
+
+    @classmethod
+    def load(cls, path: str | Path = BUNDLED_STUDENT, device: torch.device | str | None = None) -> "Predictor":
+        """From our `.safetensors`, a folder of Monodepth2's (`encoder.pth`, `depth.pth`), or a `.ckpt` of SC-Depth."""
+        path = Path(path)
+        if path == BUNDLED_STUDENT and not path.is_file():
+            raise UserError(f"the shipped weights {path} are missing: train the student (notebook 08) or give --checkpoint.")
+        if path.is_dir():
+            net, record = load_monodepth2(path)
+        elif path.suffix == ".ckpt":
+            net, record = load_sc_depth(path)
+        else:
+            net, record = checkpoint.load(path), checkpoint.read_record(path)
+            if not isinstance(net, DepthNet):
+                raise UserError(f"{path} holds a {type(net).__name__}, not a depth network: choose depth.safetensors.")
+        return cls(net, record.get("size"), device)
+
+    def __call__(self, images: UInt8[np.ndarray, "b h w 3"]) -> Float[np.ndarray, "b h w"]:
+        """Depth at the pictures' own size, float32."""
+        depths = self.at_network_size(images)
+        size = images.shape[1:3]
+        if depths.shape[1:] == size:
+            return depths
+        return np.stack([cv2.resize(depth, size[::-1], interpolation=cv2.INTER_LINEAR) for depth in depths])
+
+    @torch.inference_mode()
+    def at_network_size(self, images: UInt8[np.ndarray, "b h w 3"]) -> Float[np.ndarray, "b h2 w2"]:
+        """Depth as the network gives it, for an evaluator that resizes only once."""
+        size = self.size or tuple(max(64, round(side / 32) * 32) for side in images.shape[1:3])
+        resized = np.stack([resize_image(image, size) for image in images])
+        tensor = torch.from_numpy(resized).to(self.device).permute(0, 3, 1, 2).to(memory_format=torch.channels_last) / 255
+        return self.net.depth(self.net(tensor)[0])[:, 0].float().cpu().numpy()
+
+
+def resize_image(image: UInt8[np.ndarray, "_ _ 3"], size: tuple[int, int]) -> UInt8[np.ndarray, "h w 3"]:
+    """To (h, w), averaging areas where it shrinks."""
+    if image.shape[:2] == size:
+        return image
+    shrinks = image.shape[0] >= size[0] and image.shape[1] >= size[1]
+    return cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)

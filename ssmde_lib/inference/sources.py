@@ -1,0 +1,106 @@
+"""Where pictures come from: an image, a folder, a video or a webcam, in batches."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+
+from ssmde_lib.data.images import IMAGE_SUFFIXES, read_image
+from ssmde_lib.errors import UserError
+
+
+@dataclass
+class Source:
+    """Where pictures come from; `moving` sources are one sequence, whose scale is kept steady and of which a video is made."""
+
+    frames: Iterator[tuple[str, UInt8[np.ndarray, "h w 3"] | UserError]]
+    count: int | None
+    moving: bool
+    fps: float = 10.0
+
+
+def open_source(source: str | Path, limit: int | None = None) -> Source:
+    """An image, a folder of images (read in the order of their names), a video file, or a webcam's number.
+
+    A picture that cannot be read comes as its UserError in the picture's place, so that the others are not lost.
+    """
+    path = Path(source)
+    if path.is_dir():
+        paths = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)[:limit]
+        if not paths:
+            raise UserError(f"{path} holds no .png or .jpg images: point to a folder of images.")
+        return Source(read_images(paths), len(paths), moving=False)
+    if str(source).isdigit() and not path.exists():
+        return open_video(int(source), f"webcam {source}", "check that it is plugged in and its number right", limit)
+    if not path.is_file():
+        raise UserError(f"{source} does not exist: give an image, a folder, a video or a webcam's number.")
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        return Source(read_images([path]), 1, moving=False)
+    return open_video(str(path), str(path), "check the file, or convert it to .mp4 or .webm", limit)
+
+
+def read_images(paths: list[Path]) -> Iterator[tuple[str, UInt8[np.ndarray, "h w 3"] | UserError]]:
+    for path in paths:
+        try:
+            yield path.stem, read_image(path)
+        except UserError as error:
+            yield path.stem, error
+
+
+def open_video(source: str | int, name: str, way_out: str, limit: int | None) -> Source:
+    with quiet_opencv():
+        capture = cv2.VideoCapture(source)
+    if not capture.isOpened():
+        raise UserError(f"{name} cannot be opened as a video: {way_out}.")
+    count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) or None
+    count = min(count, limit) if count and limit else count or limit
+    return Source(read_video(capture, limit), count, moving=True, fps=capture.get(cv2.CAP_PROP_FPS) or 10.0)
+
+
+@contextmanager
+def quiet_opencv() -> Iterator[None]:
+    """Keep OpenCV from saying, by its log or straight to the terminal, what we say in a sentence of our own."""
+    level, terminal = cv2.utils.logging.getLogLevel(), os.dup(2)
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(terminal, 2)
+        os.close(terminal)
+        cv2.utils.logging.setLogLevel(level)
+
+
+def read_video(capture: cv2.VideoCapture, limit: int | None) -> Iterator[tuple[str, UInt8[np.ndarray, "h w 3"]]]:
+    try:
+        number = 0
+        while limit is None or number < limit:
+            read, frame = capture.read()
+            if not read:
+                return
+            yield f"{number:06d}", cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+            number += 1
+    finally:
+        capture.release()
+
+
+def batches(frames: Iterator, size: int) -> Iterator[list[tuple[str, np.ndarray | UserError]]]:
+    """Successive frames of one picture size, at most `size` of them; a UserError comes alone."""
+    batch = []
+    for name, image in frames:
+        broken = isinstance(image, UserError)
+        if batch and (broken or len(batch) == size or batch[0][1].shape != image.shape):
+            yield batch
+            batch = []
+        if broken:
+            yield [(name, image)]
+        else:
+            batch.append((name, image))
+    if batch:
+        yield batch

@@ -1,0 +1,127 @@
+"""Files that a prediction leaves: depth and colour pictures, point clouds, video."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from ssmde_lib.errors import UserError
+from ssmde_lib.files import make_folder
+from ssmde_lib.inference.colours import colourise
+from ssmde_lib.inference.sources import quiet_opencv
+
+
+class ScaleSmoother:
+    """Takes frame-to-frame flicker of scale out of a video and lets slow changes pass.
+
+    The median log ratio of successive depth maps is a random walk of flicker plus true change; the correction is that walk
+    minus its exponential average, with a memory of about `memory` frames. A jump beyond `cut` is a new scene and starts anew.
+    """
+
+    def __init__(self, memory: float = 10.0, cut: float = 1.5):
+        self.keep, self.cut = 1 - 1 / memory, np.log(cut)
+        self.last, self.correction = None, 0.0
+
+    def __call__(self, depth: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
+        if self.last is not None and self.last.shape == depth.shape:
+            change = float(np.median(np.log(depth / self.last)))
+            self.correction = self.keep * (self.correction - change) if abs(change) < self.cut else 0.0
+        self.last = depth
+        return depth * np.float32(np.exp(self.correction))
+
+
+def write_depth_png(path: str | Path, depth: Float[np.ndarray, "h w"], units: float) -> None:
+    """16-bit PNG of depth x units; beyond 65535 it is clipped, and no depth rounds to 0, which means unknown."""
+    write_picture(path, np.clip(np.round(depth * units), 1, 65535).astype(np.uint16))
+
+
+def write_picture(path: str | Path, picture: np.ndarray) -> None:
+    """An RGB or single-channel picture; what cannot be written is a UserError."""
+    if picture.ndim == 3:
+        picture = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+    if not cv2.imwrite(str(path), picture):
+        raise UserError(f"{path} could not be written: check that its folder exists and the disk is not full.")
+
+
+def write_point_cloud(
+    path: str | Path, depth: Float[np.ndarray, "h w"], image: UInt8[np.ndarray, "h w 3"], K: Float[np.ndarray, "3 3"], far: float | None = None
+) -> None:
+    """Binary .ply of coloured points in the camera's frame (x right, y down, z forward); points beyond `far` are left out."""
+    y, x = np.mgrid[: depth.shape[0], : depth.shape[1]]
+    keep = depth < (far or np.inf)
+    rays = np.stack([x, y, np.ones_like(x)], -1)[keep] @ np.linalg.inv(K).T
+    points = np.empty(keep.sum(), [("xyz", "<f4", 3), ("rgb", "u1", 3)])
+    points["xyz"], points["rgb"] = rays * depth[keep][:, None], image[keep]
+    header = ["ply", "format binary_little_endian 1.0", f"element vertex {len(points)}"]
+    header += [f"property float {axis}" for axis in "xyz"] + [f"property uchar {c}" for c in ("red", "green", "blue")]
+    Path(path).write_bytes(("\n".join([*header, "end_header"]) + "\n").encode() + points.tobytes())
+
+
+def guess_intrinsics(size: tuple[int, int], field_of_view: float = 60.0) -> Float[np.ndarray, "3 3"]:
+    """K of a camera with this horizontal field of view in degrees, its axis through the centre of an image of size (h, w)."""
+    h, w = size
+    focal = w / 2 / np.tan(np.deg2rad(field_of_view) / 2)
+    return np.array([[focal, 0, (w - 1) / 2], [0, focal, (h - 1) / 2], [0, 0, 1]])
+
+
+class VideoFile:
+    """A VP9 .webm, which all current browsers play and OpenCV's wheels can write (they have no H.264 encoder)."""
+
+    def __init__(self, path: str | Path, fps: float):
+        self.path, self.fps, self.writer = Path(path), fps, None
+
+    def write(self, picture: UInt8[np.ndarray, "h w 3"]) -> None:
+        """Append an RGB picture; odd sides lose a line, as the codec needs even ones."""
+        picture = picture[: picture.shape[0] // 2 * 2, : picture.shape[1] // 2 * 2]
+        if self.writer is None:
+            with quiet_opencv():  # it complains of the tag, and takes the right codec all the same
+                self.writer = cv2.VideoWriter(str(self.path), cv2.VideoWriter_fourcc(*"VP90"), self.fps, picture.shape[1::-1])
+            if not self.writer.isOpened():
+                raise UserError(
+                    f"{self.path} cannot be written: check that its folder exists, and that OpenCV is PyPI's opencv-python, which has the VP9 encoder."
+                )
+        self.writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+
+    def close(self) -> None:
+        if self.writer is not None:
+            self.writer.release()
+
+
+class PredictionWriter:
+    """Predicts batches and writes their files; of a moving source the scale and the colours are kept steady."""
+
+    def __init__(self, out: Path, pictures, max_depth: float, intrinsics):
+        self.out, self.intrinsics, self.max_depth, self.written = out, intrinsics, max_depth, 0
+        self.units = int(65535 / max_depth)  # one unit for all frames, the finest that holds the network's range
+        self.steady = ScaleSmoother() if pictures.moving else None
+        self.video = VideoFile(out / "side_by_side.webm", pictures.fps) if pictures.moving else None
+        self.near = self.far = None
+        for folder in ("depth", "colour", *(["cloud"] if intrinsics else [])):
+            make_folder(out / folder)
+
+    def write(self, images: list, predictor) -> None:
+        for (name, image), depth in zip(images, predictor(np.stack([image for _, image in images])), strict=True):
+            self.write_frame(name, image, self.steady(depth) if self.steady else depth)
+            self.written += 1
+
+    def write_frame(self, name: str, image, depth) -> None:
+        near, far = np.percentile(depth, [2, 98])
+        if self.video and self.near is not None:  # colours follow the scene slowly
+            near, far = 0.98 * self.near + 0.02 * near, 0.98 * self.far + 0.02 * far
+        self.near, self.far = near, far
+        colours = colourise(depth, near, far)
+        write_depth_png(self.out / "depth" / f"{name}.png", depth, self.units)
+        write_picture(self.out / "colour" / f"{name}.png", colours)
+        if self.video:
+            self.video.write(np.concatenate([image, colours], 0 if image.shape[1] > 2 * image.shape[0] else 1))
+        if self.intrinsics:
+            K = self.intrinsics(depth.shape)
+            write_point_cloud(self.out / "cloud" / f"{name}.ply", depth, image, K, far=0.99 * self.max_depth)
+
+    def close(self) -> None:
+        if self.video:
+            self.video.close()
+        facts = {"depth_png_units": self.units, "scale": "up to scale", "frames": self.written}
+        (self.out / "prediction.json").write_text(json.dumps(facts, indent=2))

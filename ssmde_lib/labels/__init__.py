@@ -1,0 +1,1 @@
+"""What a student learns from: mask filters and labels from many views."""

@@ -1,0 +1,126 @@
+"""The multi-view mask filter: keep the teacher's depth where the neighbours confirm it, or the prior's order does, or both witnesses;
+or ask the prior where the neighbours reject."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from ssmde_lib.errors import UserError
+from ssmde_lib.geometry.motion import inverse
+from ssmde_lib.geometry.relative_depth import CONFIDENT, centred_log_ratio
+from ssmde_lib.geometry.warp import reproject, sample
+
+REFERENCES = 256  # kept pixels that a rejected one is compared with
+AGREEMENT = 0.9  # share of the confident comparisons that must confirm a pixel
+ALIKE = 1.25  # ratio of two depths up to which they agree
+
+
+def reprojection_error(
+    depth_tgt: Float[Tensor, "b 1 h w"], depth_src: Float[Tensor, "b 1 h w"], K: Float[Tensor, "b 3 3"], T_src_tgt: Float[Tensor, "b 4 4"]
+) -> tuple[Float[Tensor, "b 1 h w"], Bool[Tensor, "b 1 h w"]]:
+    """Forward-backward error |d' - d| / d and where it is valid: go to the source by the target's depth, come back by the source's.
+
+    (SRD-Depth, Liu et al. 2023.)
+    """
+    pixels, _, valid = reproject(depth_tgt, K, T_src_tgt)
+    there = sample(depth_src, pixels)
+    rays = torch.linalg.inv(K) @ torch.cat([pixels, torch.ones_like(there)], 1).flatten(2)  # b 3 hw
+    T_tgt_src = inverse(T_src_tgt)
+    back = T_tgt_src[:, 2:3, :3] @ (rays * there.flatten(2)) + T_tgt_src[:, 2:3, 3:]  # z, b 1 hw
+    return (back.view_as(depth_tgt) - depth_tgt).abs() / depth_tgt, valid
+
+
+def filter_mask(
+    errors: Sequence[Float[Tensor, "b 1 h w"]], valids: Sequence[Bool[Tensor, "b 1 h w"]], threshold: float | str = "mean"
+) -> Bool[Tensor, "b 1 h w"]:
+    """Keep a pixel whose smallest valid error over the views is below `threshold`: a relative error, or "mean", each image's own.
+
+    The smallest, because a pixel hidden in one neighbour is often seen in the other. Pixels that no neighbour sees are dropped.
+    """
+    error = torch.stack([e.masked_fill(~v, torch.inf) for e, v in zip(errors, valids, strict=True)]).amin(0)
+    if threshold != "mean":
+        if isinstance(threshold, str) or threshold <= 0:
+            raise UserError(f"filter threshold {threshold!r}: give a positive relative error, or 'mean' for the image's mean error.")
+        return error < threshold
+    seen = error.isfinite()
+    mean = error.where(seen, 0.0).sum((1, 2, 3), keepdim=True) / seen.sum((1, 2, 3), keepdim=True).clamp(min=1)
+    return error <= mean
+
+
+def prior_order_mask(
+    mask: Bool[Tensor, "b 1 h w"], depth: Float[Tensor, "b 1 h w"], relative_depth: Float[Tensor, "b 1 h w"]
+) -> Bool[Tensor, "b 1 h w"]:
+    """Also accept pixels whose order in depth relative to the kept pixels is the prior's: moving objects that break consistency.
+
+    Each rejected pixel is compared with up to REFERENCES kept ones, spread evenly over the prior's depths; it is accepted where
+    the prior is sure of at least one order and AGREEMENT of the sure ones hold for `depth`.
+    """
+    confirmed = [prior_confirms(m, d, r) for m, d, r in zip(mask.flatten(1), depth.flatten(1), relative_depth.flatten(1), strict=True)]
+    return mask | torch.stack(confirmed).view_as(mask)
+
+
+def prior_depth_mask(
+    mask: Bool[Tensor, "b 1 h w"], depth: Float[Tensor, "b 1 h w"], relative_depth: Float[Tensor, "b 1 h w"]
+) -> Bool[Tensor, "b 1 h w"]:
+    """Of the kept pixels, those where the prior agrees with `depth` up to a factor ALIKE: two witnesses that err in different places.
+
+    A thing at the camera's own speed passes the views with a depth without end, as its neighbours' depths have none either. The
+    prior is brought to the depth's scale by the median of the log ratio over `mask`.
+    """
+    return mask & (centred_log_ratio(depth, relative_depth, mask).abs() <= math.log(ALIKE))
+
+
+def min_depth_label(
+    mask: Bool[Tensor, "b 1 h w"], depth: Float[Tensor, "b 1 h w"], relative_depth: Float[Tensor, "b 1 h w"]
+) -> Float[Tensor, "b 1 h w"]:
+    """`depth` where it is kept; elsewhere the nearer of it and the prior's, which is brought to its scale over `mask`.
+
+    On moving objects both witnesses err on the far side: self-supervision digs holes, and a prior in doubt says the middle of the
+    scene, which is further than most things. Other than a mask this leaves no pixel without a teacher.
+    """
+    further = centred_log_ratio(depth, relative_depth, mask).clamp(min=0)  # by how much the prior is nearer, in logarithms
+    return torch.where(mask, depth, depth * (-further).exp())
+
+
+def prior_confirms(mask: Bool[Tensor, " n"], depth: Float[Tensor, " n"], relative_depth: Float[Tensor, " n"]) -> Bool[Tensor, " n"]:
+    """Whether each pixel of one image stands to the kept pixels as the prior says."""
+    kept = mask.nonzero()[:, 0]
+    kept = kept[relative_depth[kept].argsort()]
+    references = kept[torch.linspace(0, max(0, len(kept) - 1), min(REFERENCES, len(kept)), device=kept.device).round().long()]
+    farther = relative_depth[:, None] > CONFIDENT * relative_depth[references]  # n r
+    nearer = relative_depth[references] > CONFIDENT * relative_depth[:, None]
+    agrees = (farther & (depth[:, None] > depth[references])) | (nearer & (depth[:, None] < depth[references]))
+    sure = (farther | nearer).sum(1)
+    return (sure > 0) & (agrees.sum(1) >= AGREEMENT * sure)
+
+
+WITH_PRIOR = ("prior_order", "prior_depth", "min_depth")
+KINDS = ("none", "plain", *WITH_PRIOR)
+
+
+def known_kind(kind: str) -> str:
+    """`kind`, if it is a mask filter's."""
+    if kind not in KINDS:
+        raise UserError(f"unknown mask filter {kind!r}: choose one of {', '.join(KINDS)}.")
+    return kind
+
+
+def choose_labels(
+    kind: str, plain: Bool[Tensor, "b 1 h w"], depth: Float[Tensor, "b 1 h w"], relative_depth: Float[Tensor, "b 1 h w"] | None
+) -> tuple[Float[Tensor, "b 1 h w"], Bool[Tensor, "b 1 h w"]]:
+    """What a kind of filter lets a student see: depth and mask. `plain` is the views' mask; the kinds in WITH_PRIOR need `relative_depth`."""
+    everywhere = torch.ones_like(plain)
+    match kind:
+        case "none":
+            return depth, everywhere
+        case "plain":
+            return depth, plain
+        case "prior_order":
+            return depth, prior_order_mask(plain, depth, relative_depth)
+        case "prior_depth":
+            return depth, prior_depth_mask(plain, depth, relative_depth)
+        case "min_depth":
+            return min_depth_label(plain, depth, relative_depth), everywhere

@@ -1,0 +1,48 @@
+"""One configuration of all loss terms: weights and switches."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Losses:
+    """Weights and switches of every term; 0 switches a term off. Defaults: the base network, self-supervised only."""
+
+    # Self-supervision.
+    photometric: float = 1.0
+    geometry: float = 0.02  # SC-Depth's 0.1 flattens depth where training is short
+    geometry_warmup: float = 0.5  # share of the training over which its weight grows from 0: agreement before there is depth is a constant depth
+    smoothness: float = 0.01
+    automask: bool = True
+    self_discovered: bool = True  # weigh the photometric error by 1 - D_diff, where geometry consistency is on
+    photometric_scales: int = 4  # how many of the decoder's scales see the photometric loss
+    pyramid: bool = True  # compare each scale at its own resolution, where motions are small; False: all at full resolution
+    # The single-image prior; published weights of SC-DepthV3: 0.1 each.
+    ranking: float = 0.0
+    normal: float = 0.0
+    edge_normal: float = 0.0
+    ssi: float = 0.0  # scale-and-shift-invariant term, an alternative
+    log_ratio: float = 0.0  # scale-invariant term, an alternative for priors without a shift
+    region: str = "all"  # where the prior counts: "all", "static" or "dynamic" pixels, as judged by the self-discovered weight
+    forgetting: str = "exponential"  # schedule of the prior's weight: "exponential", "linear", "constant" or "off"
+    rho: float = 0.97  # of the exponential schedule, per hundredth of the training
+    keep_dynamic: bool = False  # do not forget on pixels judged dynamic
+    # Distillation.
+    distillation: float = 0.0
+    distillation_kind: str = "silog"  # "silog", "log_l1" or "l1"
+    teacher: str = "labels"  # "labels" (a frozen teacher's, written by stage 07), "ema" or "snapshot" of the network itself
+    filter: str = "plain"  # mask filter of an online teacher: "none", "plain", "extended", "agreed" or "nearer"
+    decay: float = 0.99  # of the EMA teacher, a step
+    self_warmup: float = 0.5  # share of the training over which the weights of an online teacher and of multi_resolution grow from 0
+    snapshot_every: int = 100  # steps between snapshots
+    # The neighbours' terms (shared/method.md section 5).
+    multi_resolution: float = 0.0
+    successive: float = 0.0
+
+    @property
+    def uses_prior(self) -> bool:
+        return bool(self.ranking or self.normal or self.edge_normal or self.ssi or self.log_ratio)
+
+    @property
+    def judges_motion(self) -> bool:
+        """Whether some term treats static and dynamic pixels differently: it needs the neighbours' depths."""
+        return self.uses_prior and (self.region != "all" or self.keep_dynamic)

@@ -1,0 +1,129 @@
+"""Headless execution of one notebook through Papermill; `ssmde run`."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from ssmde_lib.errors import UserError, disk_is_full
+from ssmde_lib.pipeline.parameters import (
+    check_names,
+    find_root,
+    notebook_path,
+    profile_parameters,
+    read_parameters,
+    runs_folder,
+)
+
+
+@contextmanager
+def passing_signals_on(kernels: list) -> Iterator[list]:
+    """Pass the first SIGINT or SIGTERM on to the kernel as SIGTERM and wait, so that training can save its state.
+
+    Yields the list of signals received; a second signal ends the program as usual.
+    """
+    stopped, previous = [], {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def restore() -> None:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+    def pass_on(number: int, frame) -> None:
+        stopped.append(number)
+        restore()
+        for kernel in kernels:
+            if kernel.has_kernel:
+                os.kill(kernel.provisioner.pid, signal.SIGTERM)
+
+    for number in previous:
+        signal.signal(number, pass_on)
+    try:
+        yield stopped
+    finally:
+        restore()
+
+
+def run_notebook(name: str, overrides: dict, output: Path | None = None, attempts: int = 3) -> Path:
+    """Execute a notebook through Papermill and return the path of the executed copy.
+
+    `overrides` are checked before a kernel starts. A kernel that does not come up (two kernels can draw one port) is started
+    anew. Raises UserError, in one sentence, when a cell fails, the kernel dies, or the notebook ends before `stage.finish`.
+    """
+    import papermill
+    from jupyter_client import AsyncKernelManager
+    from nbclient.exceptions import DeadKernelError
+
+    root = find_root()
+    path = notebook_path(root, name)
+    declared = read_parameters(path)
+    check_names(overrides, declared, name)
+    overrides = {key: declared[key].check(value) for key, value in overrides.items()}
+    run_folder = runs_folder(root) / overrides.get("run", declared["run"].default)
+    output = (output or run_folder / "notebooks" / path.name).resolve()
+    output.parent.mkdir(parents=True, exist_ok=True)
+    kernels = []
+
+    class KnownKernelManager(AsyncKernelManager):
+        """A kernel manager that can be reached from outside of nbclient, which makes it."""
+
+        def __init__(self, **options):
+            super().__init__(**options)
+            kernels.append(self)
+
+        async def _async_interrupt_kernel(self) -> None:
+            """Not at the end: an idle kernel has nothing to interrupt, and complains of it, now and then with a traceback."""
+            if not self.shutting_down:
+                await super()._async_interrupt_kernel()
+
+    for attempt in range(attempts):
+        try:
+            with passing_signals_on(kernels) as stopped:
+                papermill.execute_notebook(
+                    path, output, overrides, kernel_manager_class=KnownKernelManager, kernel_name="python3", cwd=root, start_timeout=300,
+                    progress_bar={"disable": None, "ncols": 90}, extra_arguments=["--log-level=ERROR"],
+                )  # fmt: skip
+            break
+        except papermill.PapermillExecutionError as error:
+            sentence = error.evalue.strip().splitlines()[0] if error.evalue.strip() else "no message"
+            what = sentence if error.ename == "UserError" else f"cell [{error.exec_count}] failed with {error.ename}: {sentence}"
+            if error.ename != "UserError" and disk_is_full(sentence):
+                what += "; free some space and execute it again, finished stages stay"
+            raise UserError(f"{name}: {what} (executed so far: {output})") from error
+        except DeadKernelError as error:
+            why = "stopped by a signal" if stopped else "the kernel was killed: out of memory? Try a smaller batch_size"
+            raise UserError(f"{name}: {why}. (executed so far: {output})") from error
+        except RuntimeError:  # what jupyter_client raises for a kernel that does not come up
+            if attempt + 1 == attempts:
+                raise
+        except OSError as error:
+            if not disk_is_full(error):
+                raise
+            raise UserError(f"{name}: {output} could not be written ({error.strerror}): free some space and execute it again.") from None
+    if not (run_folder / name / "stage.json").is_file():
+        raise UserError(
+            f"{name} ended before stage.finish(...): nothing in a notebook may exit early. (executed: {output})"
+        )
+    return output
+
+
+@click.command("run")
+@click.argument("notebook")
+@click.option(
+    "-p", "--parameter", "given", type=(str, str), multiple=True, metavar="NAME VALUE", help="Override a parameter."
+)
+@click.option("--run", "run_name", help="Folder under runs/ to write to and read from (default: the profile's name).")
+@click.option("--profile", help="Start from the overrides in configs/<PROFILE>.yaml; gpu-nyu takes its set nyu.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Where the executed notebook goes.")
+def run_command(notebook: str, given: tuple, run_name: str | None, profile: str | None, output: Path | None) -> None:
+    """Execute NOTEBOOK (such as 04_pose_and_depth) headlessly."""
+    root, name = find_root(), Path(notebook).stem
+    declared = read_parameters(notebook_path(root, name))
+    check_names([key for key, _ in given], declared, name)
+    overrides = profile_parameters(root, profile, name) if profile else {}
+    if run_name or profile:
+        overrides["run"] = run_name or profile
+    overrides |= {key: declared[key].parse(text) for key, text in given}
+    click.echo(f"executed: {run_notebook(name, overrides, output)}")

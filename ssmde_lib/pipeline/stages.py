@@ -1,0 +1,154 @@
+"""The stages of SS-MDE as functions: what each reads and writes. Notebooks, the ablation and the CLI all call these."""
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+from tqdm import tqdm
+
+from ssmde_lib.data.layout import Clip, find_clips, read_pseudo_clip
+from ssmde_lib.data.triplets import Triplets
+from ssmde_lib.geometry.motion import inverse
+from ssmde_lib.inference.clips import predict_clip, predict_motion
+from ssmde_lib.labels.config import Filter
+from ssmde_lib.labels.filters import WITH_PRIOR, choose_labels, filter_mask, reprojection_error
+from ssmde_lib.losses.config import Losses
+from ssmde_lib.networks import checkpoint
+from ssmde_lib.networks.architecture import Architecture, same_architecture
+from ssmde_lib.networks.depth_net import DepthNet
+from ssmde_lib.networks.pose_net import PoseNet
+from ssmde_lib.training.loop import train
+from ssmde_lib.training.objective import Objective
+from ssmde_lib.training.processes import launch
+from ssmde_lib.training.schedule import Schedule
+from ssmde_lib.training.state import finish, read_log
+
+
+def train_network(
+    folder: Path,
+    data: Path,
+    architecture: Architecture,
+    losses: Losses,
+    schedule: Schedule,
+    *,
+    seed: int,
+    frame_stride: int = 1,
+    pseudo: Path | None = None,
+    labels: Path | None = None,
+    start: Path | None = None,
+    validate: Callable[[DepthNet], dict] | None = None,
+    validate_every: int = 0,
+) -> list[dict]:
+    """Train depth and pose on the train split of `data` and write depth.safetensors, pose.safetensors and train.jsonl to `folder`.
+
+    `pseudo` is the folder of the prior's maps, `labels` that of the filtered teacher depth; `start` a stage folder whose
+    networks the training starts from. Returns the log. An interrupted call goes on where it stopped.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    triplets = Triplets(find_clips(data, "train"), frame_stride, pseudo, labels)
+    model = architecture.build(seed)
+    if start:
+        for net, name in ((model.depth_net, "depth"), (model.pose_net, "pose")):
+            net.load_state_dict(same_architecture(net, start / f"{name}.safetensors").state_dict())
+    objective = Objective(losses, model)
+    log = train(
+        model,
+        objective,
+        triplets,
+        schedule,
+        seed=seed,
+        folder=folder,
+        validate=(lambda trained: validate(trained.depth_net.eval())) if validate else None,
+        validate_every=validate_every,
+    )
+    record = {
+        "seed": seed,
+        "data": data.as_posix(),
+        "size": list(triplets.size),
+        "triplets": len(triplets),
+        "losses": dataclasses.asdict(losses),
+        "schedule": dataclasses.asdict(schedule),
+        "final": log[-1],
+    }
+    model.eval()
+    if Accelerator().is_main_process:
+        checkpoint.save(model.depth_net, folder / "depth.safetensors", record)
+        checkpoint.save(model.pose_net, folder / "pose.safetensors", record)
+        finish(folder)
+    return log
+
+
+def train_on(processes: int, folder: Path, *args, **options) -> list[dict]:
+    """`train_network` in one process or in several, one a GPU; from a notebook too."""
+    if processes == 1:
+        return train_network(folder, *args, **options)
+    launch(partial(train_network, folder, *args, **options), processes)
+    return read_log(folder / "train.jsonl")
+
+
+@torch.inference_mode()
+def filter_clip(depth_net: DepthNet, pose_net: PoseNet, clip: Clip, config: Filter, frame_stride: int, pseudo: Tensor | None) -> Iterator[tuple]:
+    """(i, depth, label, mask) of each frame that has both neighbours, maps 1 1 h w; the label is the depth unless the filter mends it."""
+    depth = predict_clip(depth_net, clip)
+    T_next_tgt = predict_motion(pose_net, clip, frame_stride)
+    K = torch.from_numpy(clip.K).to(depth)[None]
+    for i in clip.targets(frame_stride):
+        views = [(depth[[i + frame_stride]], T_next_tgt[[i]]), (depth[[i - frame_stride]], inverse(T_next_tgt[[i - frame_stride]]))]
+        errors, valids = zip(*(reprojection_error(depth[[i]], source, K, T) for source, T in views), strict=True)
+        plain = filter_mask(errors, valids, config.threshold or "mean")
+        relative_depth = pseudo[i][None, None].to(depth) if config.kind in WITH_PRIOR else None
+        yield i, depth[[i]], *choose_labels(config.kind, plain, depth[[i]], relative_depth)
+
+
+def write_labels(folder: Path, data: Path, teacher: Path, config: Filter, *, frame_stride: int = 1, pseudo: Path | None = None, split: str = "train") -> dict:
+    """Write the labels and the filter's mask of a split to `folder`; return coverage, and precision where truth is known.
+
+    Precision: of the kept pixels, the share whose label is within 25 % of the truth after the image's median scaling;
+    `precision_unfiltered` is the same share of the teacher's depth, everywhere.
+    """
+    device = Accelerator().device
+    depth_net, pose_net = (checkpoint.load(teacher / name, device) for name in ("depth.safetensors", "pose.safetensors"))
+    kept = {region: np.zeros(4) for region in ("all", "static", "dynamic")}  # pixels, kept, right, kept and right
+    for clip in tqdm(find_clips(data, split), desc="filter", mininterval=5, ncols=90):
+        maps = read_pseudo_clip(clip, pseudo) if pseudo else None
+        out = folder / clip.path.parent.name / clip.name
+        out.mkdir(parents=True, exist_ok=True)
+        for i, *maps_of_frame in filter_clip(depth_net, pose_net, clip, config, frame_stride, maps):
+            depth, label, mask = (x[0, 0].cpu().numpy() for x in maps_of_frame)
+            np.savez(out / f"{clip.stem(i)}.npz", depth=label.astype(np.float16), mask=mask)
+            count_right(kept, clip, i, depth, label, mask)
+    coverage = {
+        region: {"coverage": k / n, "precision": kr / max(k, 1), "precision_unfiltered": r / n}
+        for region, (n, k, r, kr) in kept.items()
+        if n
+    }
+    (folder / "coverage.json").write_text(json.dumps({"filter": dataclasses.asdict(config), **coverage}, indent=1))
+    return coverage
+
+
+def count_right(kept: dict, clip: Clip, i: int, depth: np.ndarray, label: np.ndarray, mask: np.ndarray) -> None:
+    """Add frame i to the counts of write_labels."""
+    truth, dynamic_mask = clip.depth(i), clip.dynamic_mask(i)
+    if truth is None:
+        return
+    known = truth > 0
+    if not known.any():
+        return
+    was_right, right = (within_25_percent(x, truth, known) for x in (depth, label))
+    regions = {"all": known}
+    if dynamic_mask is not None:
+        regions |= {"static": known & (dynamic_mask == 0), "dynamic": known & (dynamic_mask > 0)}
+    for region, where in regions.items():
+        kept[region] += [where.sum(), (where & mask).sum(), (where & was_right).sum(), (where & mask & right).sum()]
+
+
+def within_25_percent(depth: np.ndarray, truth: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Which pixels are within 25 % of the truth after median scaling over `known`."""
+    scaled = depth * np.median(truth[known] / depth[known])
+    return np.maximum(scaled / np.maximum(truth, 1e-6), truth / scaled) < 1.25

@@ -1,0 +1,1 @@
+"""The training engine: schedule, objective, loop, state."""

@@ -1,0 +1,40 @@
+"""A training in several processes of one machine, one a GPU."""
+
+import uuid
+from collections.abc import Callable
+
+import torch
+from accelerate import notebook_launcher
+from torch.distributed.elastic.multiprocessing import errors
+from torch.distributed.elastic.multiprocessing.api import SignalException
+
+from ssmde_lib.errors import UserError
+
+
+def launch(function: Callable[[], object], processes: int) -> None:
+    """Call `function` in several processes of this machine, one a GPU, through accelerate's `notebook_launcher`; a UserError of theirs is raised here.
+
+    They are forks of this process, in which nothing may have used a GPU or an Accelerator before.
+    """
+    if 0 < torch.cuda.device_count() < processes:
+        raise UserError(f"processes is {processes}, but this machine has {torch.cuda.device_count()} GPUs: ask for no more than these.")
+
+    @errors.record  # leaves the error's message for the parent
+    def one_process() -> None:
+        torch.set_num_threads(1)  # OpenMP does not survive a fork
+        function()
+
+    try:
+        # A rendezvous of its own on a free port: two trainings on one machine never meet.
+        notebook_launcher(one_process, (), processes, rdzv_backend="c10d", rdzv_endpoint="localhost:0", rdzv_id=uuid.uuid4().hex)
+    except SignalException:
+        raise UserError("stopped by a signal, the state is saved: run the stage again to go on.") from None
+    except errors.ChildFailedError as error:
+        rank, failure = error.get_first_failure()
+        said = failure.message["message"] if isinstance(failure.message, dict) else failure.message
+        kind, _, sentence = said.partition(": ")
+        if kind == "UserError":
+            raise UserError(sentence) from None
+        if failure.exitcode < 0:
+            raise UserError(f"process {rank} of the training was lost ({said}): run the stage again; it goes on from its last checkpoint.") from None
+        raise

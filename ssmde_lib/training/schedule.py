@@ -1,0 +1,75 @@
+"""How long and how fast to train, and the randomness of every step as a function of (seed, step)."""
+
+import dataclasses
+import math
+from collections.abc import Iterator
+
+import torch
+
+from ssmde_lib.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """How long and how fast to train. The published recipe is `steps=100_000`, `batch_size` 4 or 8, `learning_rate=1e-4`."""
+
+    steps: int = 1000  # optimiser steps
+    batch_size: int = 6  # triplets a step, over all processes
+    learning_rate: float = 1.5e-3  # Adam's, at its peak
+    decay: str = "cosine"  # "constant", "step" (a tenth after three quarters, as Monodepth2), or "cosine"
+    warmup: float = 0.2  # share of the training over which the depth network's rate rises; the motion must be right first
+    accumulate: int = 1  # micro-batches a step
+    precision: str = "no"  # "no", "bf16" or "fp16": autocast, where the device has it
+    channels_last: bool = True  # memory format of the networks; on a CPU 7 % (width 64) to 20 % (width 24) faster
+    compile: bool = False  # torch.compile the networks
+    workers: int = 0  # loader processes
+    log_every: int = 50  # steps between lines of train.jsonl
+    save_every: int = 500  # steps between checkpoints of the full state
+
+    def learning_rate_at(self, step: int, warmed: bool = False) -> float:
+        """Learning rate at a step, `warmed` with the warm-up: a function, so that a resumed run cannot restart it.
+
+        While motion is still wrong, standing still explains the pixels best, and depth would run to infinity.
+        """
+        progress = step / self.steps
+        decay = {"constant": 1.0, "step": 0.1 if progress >= 0.75 else 1.0, "cosine": 0.5 * (1 + math.cos(math.pi * progress))}
+        rise = linear_ramp(progress, self.warmup) if warmed else 1.0
+        return self.learning_rate * decay[self.decay] * rise
+
+
+def linear_ramp(progress: float, warmup: float) -> float:
+    """The share of its full value that something has which grows from 0 over the first `warmup` of the training; 1 without a warm-up."""
+    return min(1.0, progress / warmup) if warmup else 1.0
+
+
+def seeded(seed: int, step: int, device: torch.device, process: int = 0) -> torch.Generator:
+    """The generator of one step of one process."""
+    return torch.Generator(device=device).manual_seed((seed * 1_000_003 + step) * 1_009 + process)
+
+
+class StepSampler:
+    """Batches of indices, a function of (seed, step): epoch after epoch of permutations, cut into batches, from `start` on."""
+
+    def __init__(self, size: int, schedule: Schedule, seed: int, start: int = 0, process: int = 0, processes: int = 1):
+        if schedule.batch_size % (processes * schedule.accumulate):
+            raise UserError(
+                f"batch_size {schedule.batch_size} is not divisible by processes x accumulate ({processes} x {schedule.accumulate}): "
+                "change one of them."
+            )
+        self.size, self.schedule, self.seed, self.start, self.process, self.processes = size, schedule, seed, start, process, processes
+
+    def __len__(self) -> int:
+        return (self.schedule.steps - self.start) * self.schedule.accumulate
+
+    def __iter__(self) -> Iterator[list[int]]:
+        batch, micro = self.schedule.batch_size, self.schedule.batch_size // self.schedule.accumulate
+        epoch, order = -1, []
+        for step in range(self.start, self.schedule.steps):
+            indices = []
+            for position in range(step * batch, (step + 1) * batch):
+                if position // self.size != epoch:
+                    epoch = position // self.size
+                    order = torch.randperm(self.size, generator=seeded(self.seed, epoch, torch.device("cpu")), device="cpu").tolist()
+                indices.append(order[position % self.size])
+            for first in range(0, batch, micro):
+                yield indices[first : first + micro][self.process :: self.processes]
