@@ -39,7 +39,9 @@ def main(size: tuple[int, int], layers: int, width: int, batch: int, repeats: in
                 run()
                 wall[name].append(time.perf_counter() - start_wall)
                 cpu[name].append(time.process_time() - start_cpu)
-    wall_ms, cpu_ms = ({name: round(1000 * statistics.median(times[1:]), 1) for name, times in clock.items()} for clock in (wall, cpu))
+    wall_ms, cpu_ms = (
+        {name: round(1000 * statistics.median(times[1:]), 1) for name, times in clock.items()} for clock in (wall, cpu)
+    )
     facts = {
         "size": size, "layers": layers, "width": width, "batch": batch, "threads": torch.get_num_threads(), "torch": torch.__version__,
         "wall_ms": wall_ms, "best_wall_ms": {name: round(1000 * min(times[1:]), 1) for name, times in wall.items()}, "cpu_ms": cpu_ms,

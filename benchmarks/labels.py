@@ -67,7 +67,13 @@ def main(data: Path, stage: Path, split: str, clips: int) -> None:
             return label(torch.from_numpy(images).permute(0, 3, 1, 2) / 255).exp()[:, 0].numpy()
 
         results = evaluate_clips(predict, find_clips(data, split)[:clips], get_protocol("embedded"))
-        print(json.dumps({"label": name} | {region: round(figures["abs_rel"], 4) for region, figures in results.summary().items()}), flush=True)
+        print(
+            json.dumps(
+                {"label": name}
+                | {region: round(figures["abs_rel"], 4) for region, figures in results.summary().items()}
+            ),
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """CPU time of a training item: three 1242x375 JPEGs to 640x192, augmentation included, beside the literal loader. Prints JSON.
 
-    python benchmarks/loader.py [--items 40]
+python benchmarks/loader.py [--items 40]
 """
 
 import argparse
@@ -81,7 +81,9 @@ def main():
             "item_ms": [round(sum(parts), 2) for parts in zip(read, augmentation, strict=True)],
             "read_prepared_640x192_jpeg_ms": cpu_ms(lambda i: streamed[i % len(streamed)], items),
             "read_memory_ms": cpu_ms(lambda i: memory[i % len(memory)], items),
-            "literal_item_ms": cpu_ms(lambda i: load(paths[i % 10 : i % 10 + 3], SIZE, rng.random(4)), max(3, items // 10)),
+            "literal_item_ms": cpu_ms(
+                lambda i: load(paths[i % 10 : i % 10 + 3], SIZE, rng.random(4)), max(3, items // 10)
+            ),
             "goal_item_ms": 25,
             "threads": 1,
         }

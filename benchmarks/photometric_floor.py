@@ -30,7 +30,9 @@ SKY = 1000.0  # metres, where no depth is known
 def error(tgt: Tensor, sources: list[Tensor], depth: Tensor, K: Tensor, motions: list[Tensor]) -> tuple[Tensor, Tensor]:
     """The smaller error of the two views, and where both see the pixel."""
     statistics, alpha = window_statistics(tgt), SelfSupervisedWeights().alpha
-    views = [look(tgt, statistics, depth, source, None, K, T, alpha) for source, T in zip(sources, motions, strict=True)]
+    views = [
+        look(tgt, statistics, depth, source, None, K, T, alpha) for source, T in zip(sources, motions, strict=True)
+    ]
     return torch.minimum(*(view.error for view in views)), views[0].valid & views[1].valid
 
 

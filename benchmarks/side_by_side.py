@@ -21,7 +21,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from ssmde_lib.threads import limit_threads
 
 CHOICES = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "MKL_NUM_THREADS")  # what a user may have set
-SETTINGS = {"one thread": {"OMP_NUM_THREADS": "1"}, "library": {"SSMDE_SHARE": "1"}, "asleep": {"OMP_WAIT_POLICY": "PASSIVE"}, "torch": {}}
+SETTINGS = {
+    "one thread": {"OMP_NUM_THREADS": "1"},
+    "library": {"SSMDE_SHARE": "1"},
+    "asleep": {"OMP_WAIT_POLICY": "PASSIVE"},
+    "torch": {},
+}
 GOAL = 2.2
 
 
@@ -48,7 +53,12 @@ def job(steps: int, limit: float) -> dict:
         before = time.perf_counter()
         training.step()
         seconds.append(time.perf_counter() - before)
-    return {"steps": len(seconds), "step_s": sum(seconds) / len(seconds), "median_s": statistics.median(seconds), "worst_s": max(seconds)}
+    return {
+        "steps": len(seconds),
+        "step_s": sum(seconds) / len(seconds),
+        "median_s": statistics.median(seconds),
+        "worst_s": max(seconds),
+    }
 
 
 def together(setting: str, jobs: int, busy: int, steps: int, limit: float) -> dict:
@@ -77,7 +87,10 @@ def main(steps: int, limit: float, is_job: bool) -> None:
     for setting in SETTINGS:
         alone, two = together(setting, 1, 0, steps, limit), together(setting, 2, 0, steps, limit)
         facts = {"alone": alone, "two_at_once": two, "ratio_of_two": round(two["step_s"] / alone["step_s"], 2)}
-        report[setting] = facts | {"beside_one_busy": together(setting, 1, 1, steps, limit), "beside_busy_cores": together(setting, 1, cores, steps, limit)}
+        report[setting] = facts | {
+            "beside_one_busy": together(setting, 1, 1, steps, limit),
+            "beside_busy_cores": together(setting, 1, cores, steps, limit),
+        }
     print(json.dumps(report, indent=1))
 
 

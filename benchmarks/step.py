@@ -1,6 +1,6 @@
 """Time of one training step by part, beside a literal reference in the same process, as JSON.
 
-    OMP_NUM_THREADS=2 python benchmarks/step.py --height 192 --width 640 --loss base
+OMP_NUM_THREADS=2 python benchmarks/step.py --height 192 --width 640 --loss base
 """
 
 import json
@@ -44,7 +44,12 @@ class Step:
         channels_last: bool = False, compile: bool = False,
     ):  # fmt: skip
         torch.manual_seed(0)
-        self.data, self.full, self.source_gradient, self.bf16 = data, loss == "full", source_gradient, precision == "bf16"
+        self.data, self.full, self.source_gradient, self.bf16 = (
+            data,
+            loss == "full",
+            source_gradient,
+            precision == "bf16",
+        )
         self.depth_net, self.pose_net = DepthNet(width=network_width), PoseNet()
         for net in (self.depth_net, self.pose_net):
             if channels_last:
@@ -58,7 +63,11 @@ class Step:
 
     def loss(self) -> Tensor:
         images = {k: self.data[k] for k in ("tgt", "prev", "next")}
-        tgt, sources, K = images["tgt"], torch.cat([images["prev"], images["next"]]), self.data["K"][:, :3, :3].contiguous()
+        tgt, sources, K = (
+            images["tgt"],
+            torch.cat([images["prev"], images["next"]]),
+            self.data["K"][:, :3, :3].contiguous(),
+        )
         with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
             motion = self.pose_net(torch.cat([tgt, tgt]), sources)
             disparities = self.depth_net(tgt)
@@ -119,8 +128,12 @@ def random_data(batch: int, height: int, width: int) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(0)
     coarse = torch.rand(4, batch, 3, height // 8 + 1, width // 8 + 1, generator=generator)
     noise = torch.rand(4, batch, 3, height, width, generator=generator)
-    images = [0.9 * F.interpolate(x, (height, width), mode="bilinear") + 0.1 * n for x, n in zip(coarse, noise, strict=True)]
-    K = torch.tensor([[0.58 * width, 0, width / 2, 0], [0, 1.92 * height, height / 2, 0], [0, 0, 1, 0], [0, 0, 0, 1]]).repeat(batch, 1, 1)
+    images = [
+        0.9 * F.interpolate(x, (height, width), mode="bilinear") + 0.1 * n for x, n in zip(coarse, noise, strict=True)
+    ]
+    K = torch.tensor(
+        [[0.58 * width, 0, width / 2, 0], [0, 1.92 * height, height / 2, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
+    ).repeat(batch, 1, 1)
     named = dict(zip(("tgt", "prev", "next"), images, strict=False))
     return named | {"pseudo": images[3].mean(1, keepdim=True) * 10 + 0.1, "K": K, "inv_K": torch.linalg.inv(K)}
 
@@ -152,7 +165,11 @@ class Clock:
         return wrapper
 
     def measure(self, step: Step) -> dict[str, float]:
-        patches = [patch.object(o, n, self.timed(part, getattr(o, n))) for part, targets in self.PARTS.items() for o, n in targets]
+        patches = [
+            patch.object(o, n, self.timed(part, getattr(o, n)))
+            for part, targets in self.PARTS.items()
+            for o, n in targets
+        ]
         for p in patches:
             p.start()
         self.timed("step", step.step)()
@@ -190,12 +207,23 @@ def peak_mib() -> float:
 @click.option("--loss", type=click.Choice(["base", "full"]), default="base")
 @click.option("--network-width", default=64)
 @click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32")
-@click.option("--source-gradient", type=click.Choice(["none", "one", "both"]), default="none", help="Which sources' depths carry a gradient.")
+@click.option(
+    "--source-gradient",
+    type=click.Choice(["none", "one", "both"]),
+    default="none",
+    help="Which sources' depths carry a gradient.",
+)
 @click.option("--channels-last", is_flag=True)
 @click.option("--compile", is_flag=True)
 @click.option("--repeats", default=3)
-@click.option("--reference/--no-reference", default=True, help="Time the literal reference too (after ours, so that peak memory is told apart).")
-def main(batch, height, width, loss, network_width, precision, source_gradient, channels_last, compile, repeats, reference):
+@click.option(
+    "--reference/--no-reference",
+    default=True,
+    help="Time the literal reference too (after ours, so that peak memory is told apart).",
+)
+def main(
+    batch, height, width, loss, network_width, precision, source_gradient, channels_last, compile, repeats, reference
+):
     data = random_data(batch, height, width)
     before = peak_mib()
     step = make(batch, height, width, data, loss=loss, network_width=network_width, precision=precision,
@@ -209,7 +237,9 @@ def main(batch, height, width, loss, network_width, precision, source_gradient, 
         sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
         from reference.step import LiteralStep
 
-        report["step"], report["infer"], report["reference"] = fastest([step.step, step.infer, LiteralStep(data, loss).step], repeats)
+        report["step"], report["infer"], report["reference"] = fastest(
+            [step.step, step.infer, LiteralStep(data, loss).step], repeats
+        )
         report["reference_peak_mib"] = peak_mib()
         report["cpu_ratio"] = report["reference"]["cpu_s"] / report["step"]["cpu_s"]
     else:

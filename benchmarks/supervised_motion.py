@@ -74,7 +74,10 @@ def main(data: Path, steps: int, seed: int) -> None:
             turned.append(math.degrees(rotation.norm()))
             moved.append(float(translation.norm() * METRES / truth[:, :3, 3].norm().clamp(min=0.2)))
             turns.append(math.degrees(axis(truth[:, :3, :3]).norm()))
-    errors = {name: round(sum(x) / len(x), 4) for name, x in (("rotation_error", turned), ("rotation", turns), ("translation_error", moved))}
+    errors = {
+        name: round(sum(x) / len(x), 4)
+        for name, x in (("rotation_error", turned), ("rotation", turns), ("translation_error", moved))
+    }
     print(json.dumps({"steps": steps, "seed": seed} | errors))
 
 

@@ -56,9 +56,15 @@ def main(data: Path, steps: int, learning_rate: float, noise: float, seed: int) 
         batch = default_collate([triplets[i] for i in indices])
         images = {name: batch[name].float() / 255 for name in ("tgt", "prev", "next")}
         turns = random_rotations(len(indices), noise, seeded(seed, step, torch.device("cpu")))
-        T = dict(zip(("prev", "next"), turns @ torch.stack([neighbours_motion(triplets, i) for i in indices], 1), strict=True))
+        T = dict(
+            zip(
+                ("prev", "next"), turns @ torch.stack([neighbours_motion(triplets, i) for i in indices], 1), strict=True
+            )
+        )
         disparities = net(images["tgt"])
-        terms = self_supervised_loss(images, disparities, [net.depth(d) for d in disparities], None, batch["K"], T, WEIGHTS).terms
+        terms = self_supervised_loss(
+            images, disparities, [net.depth(d) for d in disparities], None, batch["K"], T, WEIGHTS
+        ).terms
         photometric.append(terms["photometric"].item())
         return sum(terms.values())
 
@@ -66,7 +72,12 @@ def main(data: Path, steps: int, learning_rate: float, noise: float, seed: int) 
         if (step + 1) % (steps // 3) == 0:
             summary = evaluate_clips(Predictor(net.eval()), held_out, get_protocol("embedded")).summary()
             net.train()
-            print(json.dumps({"step": step + 1, "photometric": photometric[-1]} | {r: s["abs_rel"] for r, s in summary.items()}), flush=True)
+            print(
+                json.dumps(
+                    {"step": step + 1, "photometric": photometric[-1]} | {r: s["abs_rel"] for r, s in summary.items()}
+                ),
+                flush=True,
+            )
 
     fit(net, len(triplets), schedule, seed, loss_of, measure)
 

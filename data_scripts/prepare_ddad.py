@@ -10,7 +10,9 @@ from ssmde_lib.data.prepare import prepare, script_options
 @script_options(DdadScene.SIZE)
 @click.option("--sequences", multiple=True, help="Only this scene (its folder's name); may be repeated.")
 @click.option("--camera", default="CAMERA_01", show_default=True)
-@click.option("--split", type=click.Choice(["train", "val", "test"]), help="Put all into this split, instead of by rule.")
+@click.option(
+    "--split", type=click.Choice(["train", "val", "test"]), help="Put all into this split, instead of by rule."
+)
 @click.option("--download", is_flag=True, help="Fetch DDAD.tar (257 GB) into RAW first.")
 @click.option("--url", default=DdadScene.URL, show_default=True, help="Server or mirror to download from.")
 def main(raw, out, height, width, sequences, camera, split, download, url, **settings):

@@ -10,7 +10,11 @@ from ssmde_lib.data.prepare import prepare, script_options
 @script_options(KittiDrive.SIZE)
 @click.option("--drives", multiple=True, help="Only this drive (0005 or 2011_09_26_drive_0005); may be repeated.")
 @click.option("--cameras", multiple=True, default=("02", "03"), show_default=True)
-@click.option("--split", type=click.Choice(["train", "val", "test"]), help="Put all into this split, instead of by rule; of --lists only this one.")
+@click.option(
+    "--split",
+    type=click.Choice(["train", "val", "test"]),
+    help="Put all into this split, instead of by rule; of --lists only this one.",
+)
 @click.option("--lists", help="Folder of the Eigen-Zhou lists that you fetched: exactly their frames.")
 @click.option("--improved", help="Unpacked data_depth_annotated.zip: its ground truth instead of the single sweep.")
 @click.option("--download", is_flag=True, help="Fetch the named drives into RAW first.")

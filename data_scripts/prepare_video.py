@@ -17,13 +17,17 @@ from ssmde_lib.errors import UserError
 @click.option("--width", default=640, show_default=True)
 @click.option("--limit", type=click.IntRange(1), help="At most so many frames a split.")
 @click.option("--min-motion", default=MIN_MOTION, show_default=True, help="Drop frames that moved less, pixels of 160.")
-@click.option("--split", type=click.Choice(["train", "val", "test"]), help="Put all into this split, instead of by rule.")
+@click.option(
+    "--split", type=click.Choice(["train", "val", "test"]), help="Put all into this split, instead of by rule."
+)
 def main(source, out, fov, k_file, stride, height, width, limit, min_motion, split):
     sequences = open_recording(source, fov, k_file, stride, split)
     size = (height, width) if height else fitting_size(sequences[0].image(0).shape[:2], width)
     summary = prepare(sequences, out, size, min_motion, limit)
     if summary["clips"][0]["kept"] < 3:
-        raise UserError(f"{source} has fewer than 3 frames with motion: the camera must move; try another part of the video or --min-motion 0.")
+        raise UserError(
+            f"{source} has fewer than 3 frames with motion: the camera must move; try another part of the video or --min-motion 0."
+        )
 
 
 if __name__ == "__main__":

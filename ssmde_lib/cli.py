@@ -39,14 +39,31 @@ device_option = click.option("--device", help="cpu, cuda or mps (default: the fa
 
 @main.command()
 @click.argument("source")
-@click.option("-o", "--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder to write to.")
+@click.option(
+    "-o", "--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder to write to."
+)
 @click.option("--checkpoint", type=click.Path(path_type=Path), help="Weights (default: the shipped student).")
 @click.option("--ply", is_flag=True, help="Also write coloured point clouds.")
-@click.option("--fov", default=60.0, show_default=True, type=click.FloatRange(1, 170), help="Horizontal field of view in degrees, for point clouds of pictures without a cam.txt.")
+@click.option(
+    "--fov",
+    default=60.0,
+    show_default=True,
+    type=click.FloatRange(1, 170),
+    help="Horizontal field of view in degrees, for point clouds of pictures without a cam.txt.",
+)
 @click.option("--batch", default=8, show_default=True, type=click.IntRange(1), help="Pictures at once.")
 @click.option("--limit", type=click.IntRange(1), help="At most so many frames; a webcam runs until Ctrl-C without it.")
 @device_option
-def predict(source: str, out: Path, checkpoint: Path | None, ply: bool, fov: float, batch: int, limit: int | None, device: str | None) -> None:
+def predict(
+    source: str,
+    out: Path,
+    checkpoint: Path | None,
+    ply: bool,
+    fov: float,
+    batch: int,
+    limit: int | None,
+    device: str | None,
+) -> None:
     """Depth of SOURCE: an image, a folder of images, a video file or a webcam's number.
 
     Writes OUT/depth/NAME.png (16-bit), OUT/colour/NAME.png, with --ply OUT/cloud/NAME.ply, of a video also OUT/side_by_side.webm,
@@ -60,7 +77,9 @@ def predict(source: str, out: Path, checkpoint: Path | None, ply: bool, fov: flo
 
     pictures = open_source(source, limit)
     predictor = Predictor.load(checkpoint or BUNDLED_STUDENT, device)
-    writer = PredictionWriter(out, pictures, predictor.net.architecture["max_depth"], camera(source, fov) if ply else None)
+    writer = PredictionWriter(
+        out, pictures, predictor.net.architecture["max_depth"], camera(source, fov) if ply else None
+    )
     broken = []
     with closing(writer), tqdm(total=pictures.count, unit="frame", mininterval=2, ncols=90) as bar:
         try:
@@ -73,7 +92,9 @@ def predict(source: str, out: Path, checkpoint: Path | None, ply: bool, fov: flo
         except KeyboardInterrupt:
             click.echo("stopped; what was predicted so far is kept.")
     if broken:
-        raise UserError(f"{len(broken)} of {writer.written + len(broken)} pictures failed, the others are in {out}: {broken[0]}")
+        raise UserError(
+            f"{len(broken)} of {writer.written + len(broken)} pictures failed, the others are in {out}: {broken[0]}"
+        )
     if not writer.written:
         raise UserError(f"{source} gave no frames: check that it plays.")
     click.echo(f"{writer.written} depth maps in {out}")
@@ -96,12 +117,22 @@ def camera(source: str, fov: float):
     "--weights", required=True, multiple=True, type=click.Path(path_type=Path),
     help="Checkpoint to evaluate; may be given several times. Ours, Monodepth2's folder or SC-Depth's .ckpt.",
 )  # fmt: skip
-@click.option("--data", required=True, type=click.Path(path_type=Path), help="Data set in the library's layout, or one clip.")
-@click.option("--protocol", "protocol_name", default="embedded", show_default=True, help="embedded, kitti, nyu, ddad, bonn or tum.")
+@click.option(
+    "--data", required=True, type=click.Path(path_type=Path), help="Data set in the library's layout, or one clip."
+)
+@click.option(
+    "--protocol",
+    "protocol_name",
+    default="embedded",
+    show_default=True,
+    help="embedded, kitti, nyu, ddad, bonn or tum.",
+)
 @click.option("--split", default="test", show_default=True)
 @click.option("--alignment", help="Instead of the protocol's: none, median, least_squares or least_squares_inverse.")
 @click.option("--flip", is_flag=True, help="Average with the mirrored picture's prediction.")
-@click.option("--baselines/--no-baselines", default=True, show_default=True, help="Also the constant and the training median.")
+@click.option(
+    "--baselines/--no-baselines", default=True, show_default=True, help="Also the constant and the training median."
+)
 @click.option("-o", "--out", type=click.Path(path_type=Path, dir_okay=False), help="JSON file for all records.")
 @click.option("--batch", default=8, show_default=True, type=click.IntRange(1))
 @device_option
@@ -138,13 +169,27 @@ def evaluate(weights, data, protocol_name, split, alignment, flip, baselines, ou
 
 @main.command()
 @click.option("--data", required=True, type=click.Path(path_type=Path), help="Data set in the library's layout.")
-@click.option("-o", "--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder for weights, log and state.")
+@click.option(
+    "-o",
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for weights, log and state.",
+)
 @click.option("--pseudo", type=click.Path(path_type=Path), help="The prior's maps, such as runs/RUN/02_pseudo_depth.")
-@click.option("--labels", type=click.Path(path_type=Path), help="A teacher's filtered depth, such as runs/RUN/07_multiview_mask.")
+@click.option(
+    "--labels", type=click.Path(path_type=Path), help="A teacher's filtered depth, such as runs/RUN/07_multiview_mask."
+)
 @click.option("--start", type=click.Path(path_type=Path), help="Folder of the networks to start from.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--frame-stride", default=1, show_default=True, help="Distance of the neighbours in frames.")
-@click.option("--processes", default=1, show_default=True, type=click.IntRange(1), help="One a GPU; or start it by accelerate launch.")
+@click.option(
+    "--processes",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1),
+    help="One a GPU; or start it by accelerate launch.",
+)
 @click.option("-p", "--parameter", "given", type=(str, str), multiple=True, metavar="NAME VALUE",
               help="Field of Architecture, Losses or Schedule: architecture.width 64, losses.ranking 0.1, schedule.steps 100000.")  # fmt: skip
 def train(data, out, pseudo, labels, start, seed, frame_stride, processes, given) -> None:
@@ -157,8 +202,22 @@ def train(data, out, pseudo, labels, start, seed, frame_stride, processes, given
     from ssmde_lib.pipeline.stages import train_on
     from ssmde_lib.training.schedule import Schedule
 
-    architecture, losses, schedule = group_options({"architecture": Architecture, "losses": Losses, "schedule": Schedule}, given)
-    log = train_on(processes, out, data, architecture, losses, schedule, seed=seed, frame_stride=frame_stride, pseudo=pseudo, labels=labels, start=start)
+    architecture, losses, schedule = group_options(
+        {"architecture": Architecture, "losses": Losses, "schedule": Schedule}, given
+    )
+    log = train_on(
+        processes,
+        out,
+        data,
+        architecture,
+        losses,
+        schedule,
+        seed=seed,
+        frame_stride=frame_stride,
+        pseudo=pseudo,
+        labels=labels,
+        start=start,
+    )
     click.echo(f"{out}: {json.dumps(log[-1])}")
 
 
@@ -171,7 +230,9 @@ def group_options(groups: dict[str, type], given: tuple[tuple[str, str], ...]) -
     for key, text in given:
         group, _, name = key.partition(".")
         if group not in groups:
-            raise UserError(f"unknown parameter {key!r}: begin with {' or '.join(f'{group}.' for group in groups)} (such as schedule.steps).")
+            raise UserError(
+                f"unknown parameter {key!r}: begin with {' or '.join(f'{group}.' for group in groups)} (such as schedule.steps)."
+            )
         default = getattr(groups[group], name, text)  # an unknown name is told by from_options
         options[group][name] = Parameter(key, type(default).__name__, default, "").parse(text)
     return [from_options(cls, options[group]) for group, cls in groups.items()]
@@ -190,7 +251,9 @@ def export(checkpoint: Path | None, path: Path, size: tuple[int, int] | None) ->
     make_folder(path.parent)
     error = export_onnx(predictor, path, size)
     if error > 1e-3:
-        raise UserError(f"{path} differs from PyTorch by {error:.1e}: do not use it; report the versions that `ssmde doctor` prints.")
+        raise UserError(
+            f"{path} differs from PyTorch by {error:.1e}: do not use it; report the versions that `ssmde doctor` prints."
+        )
     click.echo(f"{path}: depth equals PyTorch's within {error:.1e} (relative), batch size free")
 
 
@@ -266,7 +329,13 @@ def ablation_status(profile: str) -> None:
 @click.option("--variant", required=True, help="Variant of ssmde_lib/ablation/variants.py, such as scratch_teacher.")
 @click.option("--seed", default=0, show_default=True)
 @profile_option
-@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Files to write: OUT.safetensors and OUT_pose.safetensors.")
+@click.option(
+    "-o",
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Files to write: OUT.safetensors and OUT_pose.safetensors.",
+)
 def ablation_export_weights(world: str, variant: str, seed: int, profile: str, out: Path) -> None:
     """Write a variant's weights, trained here, in half precision, each with its training record."""
     from ssmde_lib.ablation import Job, export_weights
@@ -291,7 +360,13 @@ def ablation_table(world: str, profile: str) -> None:
 @ablation.command("held-out")
 @world_option
 @profile_option
-@click.option("--clips", type=click.IntRange(min=1), default=30, show_default=True, help="So many new clips, of another seed than the grid's.")
+@click.option(
+    "--clips",
+    type=click.IntRange(min=1),
+    default=30,
+    show_default=True,
+    help="So many new clips, of another seed than the grid's.",
+)
 def ablation_held_out(world: str, profile: str, clips: int) -> None:
     """Measure the variants whose weights lie here on new clips, by which nothing was chosen, and print the tables of those records."""
     from ssmde_lib.ablation import measure_held_out

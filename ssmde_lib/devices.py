@@ -10,7 +10,9 @@ def choose_device(name: torch.device | str) -> torch.device:
     try:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError, NotImplementedError):
-        raise UserError(f"device {str(name)!r} cannot be used here: choose cpu, or one that `ssmde doctor` lists.") from None
+        raise UserError(
+            f"device {str(name)!r} cannot be used here: choose cpu, or one that `ssmde doctor` lists."
+        ) from None
 
 
 def best_device() -> torch.device:

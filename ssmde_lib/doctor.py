@@ -13,7 +13,17 @@ from ssmde_lib.pipeline.manifest import version
 from ssmde_lib.threads import cores
 
 PACKAGES = {
-    "needed": ("torch", "numpy", "opencv-python", "matplotlib", "jupyterlab", "papermill", "snakemake", "accelerate", "safetensors"),
+    "needed": (
+        "torch",
+        "numpy",
+        "opencv-python",
+        "matplotlib",
+        "jupyterlab",
+        "papermill",
+        "snakemake",
+        "accelerate",
+        "safetensors",
+    ),
     "optional": ("onnx", "onnxruntime", "evo", "kornia", "torchmetrics", "transformers", "pytest", "ruff"),
 }
 
@@ -30,8 +40,12 @@ def examine(root: Path) -> dict:
             "bf16": processor_has_bf16(),
         },
         "accelerators": accelerators(),
-        "weights": {path.name: describe_weights(path) for path in sorted((root / "weights").glob("*.safetensors"))} | downloaded_weights(),
-        "runs": {path.name: sorted(p.parent.name for p in path.glob("*/stage.json")) for path in sorted((root / "runs").glob("*"))},
+        "weights": {path.name: describe_weights(path) for path in sorted((root / "weights").glob("*.safetensors"))}
+        | downloaded_weights(),
+        "runs": {
+            path.name: sorted(p.parent.name for p in path.glob("*/stage.json"))
+            for path in sorted((root / "runs").glob("*"))
+        },
         "data": describe_data(root / "data"),
     }
 
@@ -39,7 +53,9 @@ def examine(root: Path) -> dict:
 def processor_has_bf16() -> bool | None:
     """Whether this CPU computes in bfloat16 (without it autocast is many times slower than float32); None where it cannot be told."""
     cpuinfo = Path("/proc/cpuinfo")
-    return any(flag in cpuinfo.read_text() for flag in ("avx512_bf16", "amx_bf16", " bf16")) if cpuinfo.is_file() else None
+    return (
+        any(flag in cpuinfo.read_text() for flag in ("avx512_bf16", "amx_bf16", " bf16")) if cpuinfo.is_file() else None
+    )
 
 
 def accelerators() -> list[dict]:
@@ -71,7 +87,11 @@ def downloaded_weights() -> dict[str, str]:
 def describe_data(folder: Path) -> dict[str, str]:
     """Prepared data sets below `data/`: how many clips each split holds."""
     return {
-        path.name: ", ".join(f"{split.name} {sum(1 for clip in split.iterdir() if clip.is_dir())}" for split in sorted(path.iterdir()) if split.is_dir())
+        path.name: ", ".join(
+            f"{split.name} {sum(1 for clip in split.iterdir() if clip.is_dir())}"
+            for split in sorted(path.iterdir())
+            if split.is_dir()
+        )
         for path in sorted(folder.glob("*"))
         if path.is_dir()
     }
@@ -81,12 +101,16 @@ def report(facts: dict) -> str:
     """The facts in lines, and after them advice where something is missing or slow."""
     lines = [f"Python {facts['python']}"]
     for kind, packages in facts["packages"].items():
-        lines.append(f"packages ({kind}): " + ", ".join(f"{name} {number or 'MISSING'}" for name, number in packages.items()))
+        lines.append(
+            f"packages ({kind}): " + ", ".join(f"{name} {number or 'MISSING'}" for name, number in packages.items())
+        )
     lines.append("processor: " + ", ".join(f"{key} {value}" for key, value in facts["processor"].items()))
     gpus = [", ".join(f"{key} {value}" for key, value in gpu.items()) for gpu in facts["accelerators"]]
     lines.append("accelerators: " + ("; ".join(gpus) or "none"))
     for what in ("weights", "runs", "data"):
-        listed = [f"  {name}: {', '.join(about) if isinstance(about, list) else about}" for name, about in facts[what].items()]
+        listed = [
+            f"  {name}: {', '.join(about) if isinstance(about, list) else about}" for name, about in facts[what].items()
+        ]
         lines += [f"{what}:", *listed] if listed else [f"{what}: none"]
     return "\n".join(lines + [f"advice: {sentence}" for sentence in advice(facts)])
 
@@ -95,5 +119,7 @@ def advice(facts: dict) -> list[str]:
     missing = [name for name, number in facts["packages"]["needed"].items() if number is None]
     sentences = [f"install {', '.join(missing)} (make tutorial does)."] if missing else []
     if "student.safetensors" not in facts["weights"]:
-        sentences.append("weights/student.safetensors is missing: run the notebooks up to 08_student, or give --checkpoint.")
+        sentences.append(
+            "weights/student.safetensors is missing: run the notebooks up to 08_student, or give --checkpoint."
+        )
     return sentences

@@ -10,7 +10,9 @@ import click
 
 # A full disk, a spent quota, a size limit: the system's numbers and words, Rust's way to put them, and what PyTorch says instead.
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-SAID_OF_IT = re.compile(r"No space left on device|Disk quota exceeded|File too large|os error (28|122|27)\b|PytorchStreamWriter|unexpected pos")
+SAID_OF_IT = re.compile(
+    r"No space left on device|Disk quota exceeded|File too large|os error (28|122|27)\b|PytorchStreamWriter|unexpected pos"
+)
 
 
 class UserError(click.ClickException):
@@ -43,7 +45,9 @@ def translate_errors(place: Path | str, smaller: str, again: str) -> Iterator[No
         said = str(error)
         if "DataLoader worker (pid" in said:
             reason = f"a loader worker was lost (killed for want of memory, or of shared memory): lower workers or batch_size, or {again}."
-        elif "out of memory" in said:  # CUDA's and MPS's allocators, and CUDA itself where not even the networks find room
+        elif (
+            "out of memory" in said
+        ):  # CUDA's and MPS's allocators, and CUDA itself where not even the networks find room
             reason = f"out of device memory: lower {smaller}; where another job took it, {again}."
         elif isinstance(error, MemoryError) or "can't allocate memory" in said:
             reason = f"out of memory: lower {smaller}; where another job took it, {again}."

@@ -125,7 +125,10 @@ def depth_edges(depth: Float[Array, "h w"], ratio: float = 1.15) -> Bool[Array, 
     """One-pixel-wide edges where depth jumps by more than `ratio`: Canny's thinning on log depth, so that scale does not matter."""
     log_depth = np.log(depth).astype(np.float32)
     units = 1000  # Canny takes 16-bit gradients; a Sobel kernel answers a step by four times its height
-    dx, dy = (np.clip(units * cv2.Sobel(log_depth, cv2.CV_32F, *order), -32767, 32767).astype(np.int16) for order in ((1, 0), (0, 1)))
+    dx, dy = (
+        np.clip(units * cv2.Sobel(log_depth, cv2.CV_32F, *order), -32767, 32767).astype(np.int16)
+        for order in ((1, 0), (0, 1))
+    )
     high = 4 * units * np.log(ratio)
     return cv2.Canny(dx, dy, high / 2, high, L2gradient=True) > 0
 

@@ -113,7 +113,7 @@ def cells_of(notebook) -> Iterator[str]:
         yield f"has {len(cells)} code cells: 45 at most"
     if lengths and statistics.median(lengths) > 8:
         yield f"median code cell has {statistics.median(lengths):g} lines: 8 at most"
-    for cell, length in zip(cells, lengths):
+    for cell, length in zip(cells, lengths, strict=False):
         if length > 40:
             yield f"a cell of {length} lines (40 at most) begins with {cell.source.splitlines()[0]!r}"
         if not cell.source.strip():
@@ -164,7 +164,7 @@ def order_of(notebook, neighbours, appendix: bool) -> Iterator[str]:
         yield "stage.finish(...) must be called exactly once"
     yield from sections_of(notebook, parameters[0], appendix)
     end = cells[-1].source
-    for word, name in zip(("Previous", "Next"), neighbours):
+    for word, name in zip(("Previous", "Next"), neighbours, strict=False):
         if name and not re.search(rf"{word}.*\({name}\.ipynb\)", end):
             yield f"the last cell must say '{word}: [...]({name}.ipynb)'"
 
@@ -196,7 +196,7 @@ def sections_of(notebook, parameters: int, appendix: bool) -> Iterator[str]:
             ("an assertion", lambda c: c.cell_type == "code" and re.search(r"^\s*assert ", c.source, re.MULTILINE)),
         ]
         places = [[index for index, cell in enumerate(content) if test(cell)] for _, test in marks]
-        for (what, _), found in zip(marks, places):
+        for (what, _), found in zip(marks, places, strict=False):
             if not found:
                 yield f"section {title!r} has no {what.split(' ', 1)[1]}"
         if all(places) and not places[0][0] < places[1][-1] < places[2][-1]:

@@ -37,7 +37,14 @@ TINY = {
     "student": {"steps": 1},
     "architecture": {"width": 8, "pose_width": 8},
     "worlds": {
-        "street": {"height": 64, "width": 64, "clips": {"train": 1, "val": 1, "test": 2}, "frames": 4, "test_frames": 2, "variants": ["base", "teacher", "student_plain"]}
+        "street": {
+            "height": 64,
+            "width": 64,
+            "clips": {"train": 1, "val": 1, "test": 2},
+            "frames": 4,
+            "test_frames": 2,
+            "variants": ["base", "teacher", "student_plain"],
+        }
     },
 }
 
@@ -55,21 +62,42 @@ def test_profiles_ask_for_rows_that_exist(profile, tmp_path):
 
 def test_the_laptop_grid_holds_the_issue_s_rows(tmp_path):
     grid = Grid("laptop", ROOT, tmp_path, PROFILES["laptop"])
-    main = {"base", "prior", "teacher", "student_unfiltered", "student_plain", "student_prior_order", "multi_resolution", "successive", "consistency"}
+    main = {
+        "base",
+        "prior",
+        "teacher",
+        "student_unfiltered",
+        "student_plain",
+        "student_prior_order",
+        "multi_resolution",
+        "successive",
+        "consistency",
+    }
     assert all(set(grid.worlds[world].variants) >= main for world in ("street", "room"))
-    assert {variant for schedules in MAP.values() for variant in schedules.values()} <= set(grid.worlds["street"].variants)
+    assert {variant for schedules in MAP.values() for variant in schedules.values()} <= set(
+        grid.worlds["street"].variants
+    )
     assert len(grid.spec["seeds"]) >= 3
-    assert all(set(grid.worlds[name].variants) >= {"base", "prior", "teacher", "student_prior_order"} for name in ("kitti_drive", "hololens"))
+    assert all(
+        set(grid.worlds[name].variants) >= {"base", "prior", "teacher", "student_prior_order"}
+        for name in ("kitti_drive", "hololens")
+    )
 
 
 def test_jobs_come_row_by_row(tmp_path):
     grid = grid_in(tmp_path, seeds=[0, 1], worlds={name: TINY["worlds"]["street"] for name in ("street", "room")})
-    assert [job.variant for job in grid.jobs] == [variant for variant in ("base", "teacher", "student_plain") for _ in range(4)]
+    assert [job.variant for job in grid.jobs] == [
+        variant for variant in ("base", "teacher", "student_plain") for _ in range(4)
+    ]
 
 
 def test_rows_ask_what_notebooks_06_and_08_ask():
     declared = read_parameters(ROOT / "notebooks" / "06_teacher.ipynb")
-    assert {name: declared[name].default for name in ("ranking", "log_ratio", "ssi", "normal", "edge_normal") if declared[name].default} == PRIOR
+    assert {
+        name: declared[name].default
+        for name in ("ranking", "log_ratio", "ssi", "normal", "edge_normal")
+        if declared[name].default
+    } == PRIOR
     assert declared["forgetting"].default == "exponential"
     student = read_parameters(ROOT / "notebooks" / "08_student.ipynb")
     assert VARIANTS["student_prior_order"].losses == {"distillation": student["distillation"].default}
@@ -84,14 +112,24 @@ def test_shipped_weights_are_the_job_s_and_say_how_to_make_them(tmp_path):
     paths = export_weights(grid, job, tmp_path / "base")
     assert [path.name for path in paths] == ["base.safetensors", "base_pose.safetensors"]
     for path, name in zip(paths, ("depth", "pose"), strict=True):
-        assert checkpoint.read_record(path)["command"] == "ssmde ablation run --world street --variant base --seed 0 --profile tiny"
+        assert (
+            checkpoint.read_record(path)["command"]
+            == "ssmde ablation run --world street --variant base --seed 0 --profile tiny"
+        )
         trained = checkpoint.load(grid.folder(job) / f"{name}.safetensors").state_dict()
-        assert all(torch.allclose(value, trained[key], rtol=1e-3, atol=1e-6) for key, value in checkpoint.load(path).state_dict().items())
+        assert all(
+            torch.allclose(value, trained[key], rtol=1e-3, atol=1e-6)
+            for key, value in checkpoint.load(path).state_dict().items()
+        )
 
 
 def test_a_job_is_run_once_and_again_when_its_settings_change(tmp_path):
     grid, student = grid_in(tmp_path), Job("street", "student_plain", 0)
-    assert grid.unfinished() == [Job("street", "base", 0), Job("street", "teacher", 0), student]  # a teacher before its student
+    assert grid.unfinished() == [
+        Job("street", "base", 0),
+        Job("street", "teacher", 0),
+        student,
+    ]  # a teacher before its student
     record = run_variant(grid, student)
     assert set(record["summary"]) == {"all", "static", "dynamic"} and record["coverage"]["all"]["coverage"] < 1
     assert [entry["step"] for entry in record["curve"]] == [1] and record["device"] == device_name()
@@ -104,7 +142,9 @@ def test_a_job_is_run_once_and_again_when_its_settings_change(tmp_path):
     longer = grid_in(tmp_path, student={"steps": 2})
     assert longer.changes(student) == ["schedule.steps 1 → 2"]
     assert longer.stale() == {student: ["schedule.steps 1 → 2"]}
-    assert student.variant in {r["variant"] for r in grid.records("street")} - {r["variant"] for r in longer.records("street")}
+    assert student.variant in {r["variant"] for r in grid.records("street")} - {
+        r["variant"] for r in longer.records("street")
+    }
     assert longer.folder(longer.teacher_of(student)) == grid.folder(grid.teacher_of(student))  # the teacher stays
     assert run_variant(longer, student)["curve"][-1]["step"] == 2
     assert longer.changes(student) == []
@@ -116,18 +156,29 @@ def test_what_was_trained_is_measured_again_on_clips_of_another_seed(tmp_path, m
     grid, student = grid_in(tmp_path), Job("street", "student_plain", 0)
     run_variant(grid, student)
     records = measure_held_out(grid, "street", 3)
-    assert [r["variant"] for r in records] == ["constant", "median", "teacher", "student_plain"]  # base was not trained here
+    assert [r["variant"] for r in records] == [
+        "constant",
+        "median",
+        "teacher",
+        "student_plain",
+    ]  # base was not trained here
     assert list(records[-1]["by_clip"]["all"]) == ["street_000", "street_001", "street_002"]
     other = json.loads(grid.record_path(student).read_text())
     assert records[-1]["by_clip"]["all"]["street_000"] != other["by_clip"]["all"]["street_000"]
     written = grid.results / "street" / "held_out" / "student_plain_seed0.json"
     before = written.stat().st_mtime_ns
     assert measure_held_out(grid, "street", 3) == records and written.stat().st_mtime_ns == before
-    assert held_out_records(grid, "street", 2) == [] and [r["variant"] for r in grid.records("street")] == ["constant", "median", "student_plain"]
+    assert held_out_records(grid, "street", 2) == [] and [r["variant"] for r in grid.records("street")] == [
+        "constant",
+        "median",
+        "student_plain",
+    ]
     longer = grid_in(tmp_path, student={"steps": 2})
     assert [r["variant"] for r in held_out_records(longer, "street", 3)] == ["constant", "median", "teacher"]
 
-    real = grid_in(tmp_path, worlds=TINY["worlds"] | {"drive": {"folder": ".", "height": 64, "width": 64, "variants": ["base"]}})
+    real = grid_in(
+        tmp_path, worlds=TINY["worlds"] | {"drive": {"folder": ".", "height": 64, "width": 64, "variants": ["base"]}}
+    )
     monkeypatch.setattr("ssmde_lib.cli.read_grid", lambda profile: real)
     said = CliRunner().invoke(main, ["ablation", "held-out", "--world", "street", "--clips", "3"])
     assert said.exit_code == 0 and f"{table(records)}\n\n{student_table(records)}\n" == said.stdout
@@ -159,7 +210,10 @@ def test_bad_grids_are_one_sentence(tmp_path):
 
 
 def test_an_absent_clip_is_left_out_with_a_sentence(tmp_path):
-    grid = grid_in(tmp_path, worlds={"drive": {"folder": "nowhere", "height": 64, "width": 64, "variants": ["base"]}} | TINY["worlds"])
+    grid = grid_in(
+        tmp_path,
+        worlds={"drive": {"folder": "nowhere", "height": 64, "width": 64, "variants": ["base"]}} | TINY["worlds"],
+    )
     assert {job.world for job in grid.jobs} == {"street"}
     assert "drive is left out" in grid.absent["drive"] and "nowhere does not exist" in grid.absent["drive"]
     with pytest.raises(UserError, match="drive is left out"):
@@ -182,7 +236,9 @@ def test_means_spreads_and_intervals():
     variant = summarise(records, "all")["base"]
     assert variant["mean"] == pytest.approx(0.3) and variant["seeds"] == 2
     assert variant["spread"] == pytest.approx(0.2 / 2**0.5)
-    assert variant["interval"] == pytest.approx([0.2, 0.4])  # clip a alone, clip b alone: each drawn twice in a quarter of the draws
+    assert variant["interval"] == pytest.approx(
+        [0.2, 0.4]
+    )  # clip a alone, clip b alone: each drawn twice in a quarter of the draws
     assert summarise(records[:1], "all")["base"]["spread"] is None
     assert summarise([record("base", 0, {"a": 0.1})], "all")["base"]["interval"] is None
     assert summarise(records, "dynamic") == {}
@@ -190,7 +246,10 @@ def test_means_spreads_and_intervals():
 
 def test_a_paired_difference_is_surer_than_the_two_errors():
     clips = {f"c{n}": 0.1 * n for n in range(1, 9)}
-    records = [record("teacher", 0, clips), record("student_plain", 0, {clip: value - 0.01 for clip, value in clips.items()})]
+    records = [
+        record("teacher", 0, clips),
+        record("student_plain", 0, {clip: value - 0.01 for clip, value in clips.items()}),
+    ]
     found = paired(records, "student_plain", "teacher", "all")
     assert found["difference"] == pytest.approx(-0.01) and found["interval"] == pytest.approx([-0.01, -0.01])
     low, high = summarise(records, "all")["teacher"]["interval"]
@@ -200,7 +259,13 @@ def test_a_paired_difference_is_surer_than_the_two_errors():
 
 
 def test_each_student_is_compared_with_its_own_teacher():
-    errors = {"base": 0.5, "teacher": 0.25, "student_plain": 0.24, "scratch_teacher": 0.3, "scratch_student_prior_order": 0.31}
+    errors = {
+        "base": 0.5,
+        "teacher": 0.25,
+        "student_plain": 0.24,
+        "scratch_teacher": 0.3,
+        "scratch_student_prior_order": 0.31,
+    }
     records = [record(variant, 0, {"a": error, "b": error + 0.1}) for variant, error in errors.items()]
     assert student_table(records).splitlines() == [
         "| student − teacher | seeds | all |", "| --- | --- | --- |",
@@ -211,29 +276,43 @@ def test_each_student_is_compared_with_its_own_teacher():
 
 def test_the_cost_is_counted_by_device():
     hours = {"seconds": {"processor": 1800}}
-    records = [record("median", None, {"a": 0.1}), record("base", 0, {"a": 0.1}) | hours, record("base", 1, {"a": 0.1}) | hours | {"device": "A GPU"}]
+    records = [
+        record("median", None, {"a": 0.1}),
+        record("base", 0, {"a": 0.1}) | hours,
+        record("base", 1, {"a": 0.1}) | hours | {"device": "A GPU"},
+    ]
     assert cost([*records, records[1]]) == {"cpu": (2, 1.0), "A GPU": (1, 0.5)}
 
 
 def test_the_map_of_forgetting_holds_two_priors_and_what_is_not_trained_is_left_open():
     def everywhere(variant: str, error: float) -> dict:
         regions = {region: {"abs_rel": error} for region in ("all", "static", "dynamic")}
-        return record(variant, 0, {"a": error}) | {"summary": regions, "by_clip": {region: {"a": [error, 2]} for region in regions}}
+        return record(variant, 0, {"a": error}) | {
+            "summary": regions,
+            "by_clip": {region: {"a": [error, 2]} for region in regions},
+        }
 
     records = [everywhere("base", 0.5), everywhere("teacher", 0.25)]
     assert schedule_table(records) == ""
     lines = schedule_table([*records, everywhere("degraded_linear", 0.4)]).splitlines()
     assert lines[0] == "| prior | constant | exponential | linear | keep dynamic | off |"
-    assert lines[2:] == ["| shipped |  | 0.250 / 0.250 / 0.250 |  |  | 0.500 / 0.500 / 0.500 |", "| degraded |  |  | 0.400 / 0.400 / 0.400 |  | 0.500 / 0.500 / 0.500 |"]
+    assert lines[2:] == [
+        "| leres-small |  | 0.250 / 0.250 / 0.250 |  |  | 0.500 / 0.500 / 0.500 |",
+        "| degraded |  |  | 0.400 / 0.400 / 0.400 |  | 0.500 / 0.500 / 0.500 |",
+    ]
 
 
 def test_the_table_names_every_row_and_region(tmp_path):
-    records = [record("teacher", 0, {"a": 0.25, "b": 0.25}), record("base", 0, {"a": 0.5, "b": 0.5}), record("base", 0, {"a": 0.1}, "dynamic")]
+    records = [
+        record("teacher", 0, {"a": 0.25, "b": 0.25}),
+        record("base", 0, {"a": 0.5, "b": 0.5}),
+        record("base", 0, {"a": 0.1}, "dynamic"),
+    ]
     for number, one in enumerate(records[:2]):
         write_record(tmp_path / f"{number}.json", one | {"settings": {"rate": 1e-7}})
     found = read_records(tmp_path)
     assert [r["variant"] for r in found] == ["base", "teacher"] and found[0]["settings"] == {"rate": 1e-7}
     lines = table(found).splitlines()
-    assert lines[0] == "| row | what | seeds | all |"
+    assert lines[0] == "| variant | what | seeds | all |"
     assert lines[2] == "| base | base | 1 | 0.500 [0.500, 0.500] |"
     assert json.loads((tmp_path / "0.json").read_text())["by_clip"] == {"all": {"a": [0.25, 2], "b": [0.25, 2]}}

@@ -24,7 +24,16 @@ SPEC = {
     "seeds": [0],
     "schedule": {"steps": 40, "batch_size": 2, "save_every": 3},
     "architecture": {"width": 8, "pose_width": 8},
-    "worlds": {"street": {"height": 64, "width": 64, "clips": {"train": 1, "val": 1, "test": 2}, "frames": 4, "test_frames": 2, "variants": VARIANTS}},
+    "worlds": {
+        "street": {
+            "height": 64,
+            "width": 64,
+            "clips": {"train": 1, "val": 1, "test": 2},
+            "frames": 4,
+            "test_frames": 2,
+            "variants": VARIANTS,
+        }
+    },
 }
 
 
@@ -44,7 +53,16 @@ def root(tmp_path_factory) -> Path:
     return root
 
 
-WORDS = ["snakemake", "--snakefile", "workflow/ablation.smk", "--cores", "1", "--rerun-incomplete", "--rerun-triggers", "mtime"]
+WORDS = [
+    "snakemake",
+    "--snakefile",
+    "workflow/ablation.smk",
+    "--cores",
+    "1",
+    "--rerun-incomplete",
+    "--rerun-triggers",
+    "mtime",
+]
 CONFIG = ["--config", "profile=tiny"]
 
 
@@ -64,7 +82,14 @@ def kill_in_training(root: Path) -> None:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = os.environ | {"PATH": path, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
     environment.pop("SSMDE_RUNS", None)
-    process = subprocess.Popen([*WORDS, *CONFIG], cwd=root, env=environment, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [*WORDS, *CONFIG],
+        cwd=root,
+        env=environment,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     deadline = time.monotonic() + 280
     while not list(root.glob("runs/ablation/street-*/teacher_seed0-*/state/step.json")) and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -86,7 +111,9 @@ def test_a_grid_that_is_killed_goes_on_and_is_not_run_again(root):
     assert done.returncode == 0, done.stderr[-3000:]
     log = [json.loads(line) for line in (folder / "train.jsonl").read_text().splitlines()]
     assert [entry["step"] for entry in log] == list(range(1, 41))
-    assert any(later["seconds"] < earlier["seconds"] for earlier, later in pairwise(log)), "the clock starts again where it went on"
+    assert any(later["seconds"] < earlier["seconds"] for earlier, later in pairwise(log)), (
+        "the clock starts again where it went on"
+    )
     assert all(record(root, variant).stat().st_size < 8000 for variant in (*VARIANTS,))
     table = (root / "results" / "ablation" / "tiny" / "table.md").read_text()
     assert all(f"| {variant} |" in table for variant in ("constant", "median", *VARIANTS))
@@ -107,7 +134,13 @@ def test_on_another_machine_only_what_has_changed_is_run(root):
         assert planned(root)[0] == {"summary"}
         write_spec(root, student={"steps": 3})
         rules, said = planned(root)
-        assert rules == {"summary", "data_street", "pseudo_shipped_street", "street_teacher_seed0", "street_student_plain_seed0"}
+        assert rules == {
+            "summary",
+            "data_street",
+            "pseudo_shipped_street",
+            "street_teacher_seed0",
+            "street_student_plain_seed0",
+        }
         assert "street/student_plain_seed0 is run again, its record is stale: schedule.steps 40 → 3" in said
         record(root, "teacher").unlink()
         assert "street_teacher_seed0" in planned(root)[0]
@@ -123,7 +156,15 @@ def test_a_record_that_was_lost_is_written_again_from_what_lies_here(root):
 
 
 def test_the_whole_grid_is_planned_on_a_cluster(tmp_path):
-    words = ["snakemake", "--snakefile", "workflow/ablation.smk", "--workflow-profile", "workflow/profiles/slurm", "--dry-run", "--nolock"]
+    words = [
+        "snakemake",
+        "--snakefile",
+        "workflow/ablation.smk",
+        "--workflow-profile",
+        "workflow/profiles/slurm",
+        "--dry-run",
+        "--nolock",
+    ]
     done = command(REPOSITORY, *words, "--config", "profile=laptop", SSMDE_RUNS=str(tmp_path))
     assert done.returncode == 0, done.stderr
     grid = Grid.read("laptop", REPOSITORY, tmp_path)

@@ -26,7 +26,11 @@ def run(tmp_path_factory) -> Path:
 
 def test_it_trains_and_scores_a_prior_and_its_upper_bounds(run):
     metrics = read_manifest(run / NAME)["metrics"]
-    assert {f"{who} {world}" for who in ("trained here", "shipped weights", "upper bound, seen street") for world in ("street", "room")} <= set(metrics)
+    assert {
+        f"{who} {world}"
+        for who in ("trained here", "shipped weights", "upper bound, seen street")
+        for world in ("street", "room")
+    } <= set(metrics)
     record = checkpoint.read_record(run / NAME / "leres_small.safetensors")
     assert (record["views"], record["steps"]) == (4, 4)
     bound = checkpoint.read_record(run / NAME / "in_domain_room.safetensors")

@@ -23,7 +23,9 @@ def test_interface(step_benchmark):
     before = [p.detach().clone() for p in step.params]
     losses = [step.step() for _ in range(2)]
     assert all(isinstance(loss, float) and 0 < loss < 10 for loss in losses)
-    assert all(p.isfinite().all() for p in step.params) and not any(torch.equal(p, b) for p, b in zip(step.params, before, strict=True))
+    assert all(p.isfinite().all() for p in step.params) and not any(
+        torch.equal(p, b) for p, b in zip(step.params, before, strict=True)
+    )
     assert step.infer().shape == (1, 1, 64, 64)
 
 
@@ -31,7 +33,10 @@ def test_clock_adds_up(step_benchmark):
     step = step_benchmark.make(1, 64, 64, network_width=16, loss="full")
     parts = step_benchmark.Clock().measure(step)
     total = parts.pop("step")
-    assert sum(parts.values()) == pytest.approx(total) and min(parts[k] for k in ("pose", "encoder", "decoder", "warp", "SSIM", "prior", "backward")) > 0
+    assert (
+        sum(parts.values()) == pytest.approx(total)
+        and min(parts[k] for k in ("pose", "encoder", "decoder", "warp", "SSIM", "prior", "backward")) > 0
+    )
 
 
 def test_base_loss_equals_the_literal_steps(step_benchmark):
@@ -46,7 +51,10 @@ def test_base_loss_equals_the_literal_steps(step_benchmark):
 def test_full_loss_equals_the_literal_steps(step_benchmark, monkeypatch, source_gradient):
     """Both ways, geometry, ranking, normals; here the ranking draws its pairs evenly, as the literal step does."""
     data = step_benchmark.random_data(2, 64, 96)
-    step, literal = step_benchmark.make(2, 64, 96, data, loss="full", source_gradient=source_gradient), LiteralStep(data, "full")
+    step, literal = (
+        step_benchmark.make(2, 64, 96, data, loss="full", source_gradient=source_gradient),
+        LiteralStep(data, "full"),
+    )
     literal.depth_net, literal.pose_net = step.depth_net, step.pose_net
     step.depth_net.eval(), step.pose_net.eval()
     prior_loss = step.prior_loss

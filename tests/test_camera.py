@@ -81,7 +81,9 @@ def test_normals_of_a_plane_are_exact_everywhere_and_face_the_camera():
 
 
 def test_normals_against_the_literal_reference():
-    np.testing.assert_allclose(normals(depth(), K)[0].numpy(), literal.normals(depth()[0, 0].numpy(), K[0].numpy()), atol=1e-12)
+    np.testing.assert_allclose(
+        normals(depth(), K)[0].numpy(), literal.normals(depth()[0, 0].numpy(), K[0].numpy()), atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("gap", [0.0, 100.0])

@@ -56,7 +56,9 @@ def names(folder) -> list[str]:
 
 def test_predict_a_folder_of_mixed_sizes(folder, weights, tmp_path):
     out = tmp_path / "out"
-    code, output = ssmde("predict", folder, "-o", out, "--checkpoint", weights, "--ply", "--batch", 2, "--device", "cpu")
+    code, output = ssmde(
+        "predict", folder, "-o", out, "--checkpoint", weights, "--ply", "--batch", 2, "--device", "cpu"
+    )
     assert code == 0, output
     assert names(out) == ["cloud", "colour", "depth", "prediction.json"]
     assert names(out / "depth") == names(out / "colour") == ["0.png", "1.png", "2.png"]
@@ -75,7 +77,9 @@ def first_point(path) -> np.ndarray:
 
 def test_point_clouds_use_the_camera_beside_the_pictures(folder, weights, tmp_path):
     def ray() -> np.ndarray:
-        code, output = ssmde("predict", folder / "0.png", "-o", tmp_path / "out", "--checkpoint", weights, "--ply", "--fov", 90)
+        code, output = ssmde(
+            "predict", folder / "0.png", "-o", tmp_path / "out", "--checkpoint", weights, "--ply", "--fov", 90
+        )
         assert code == 0, output
         x, y, z = first_point(tmp_path / "out" / "cloud" / "0.ply")
         return np.array([x / z, y / z])
@@ -153,8 +157,12 @@ def test_predict_refuses_bad_input(folder, weights, tmp_path):
 
 def test_a_device_that_is_not_here_is_told(folder, weights, data, tmp_path):
     for device in ("tpu", "xla"):
-        assert f"device '{device}' cannot be used here" in fails("predict", folder, "-o", tmp_path / "out", "--checkpoint", weights, "--device", device)
-    assert "device 'tpu' cannot be used here" in fails("evaluate", "--weights", weights, "--data", data, "--device", "tpu")
+        assert f"device '{device}' cannot be used here" in fails(
+            "predict", folder, "-o", tmp_path / "out", "--checkpoint", weights, "--device", device
+        )
+    assert "device 'tpu' cannot be used here" in fails(
+        "evaluate", "--weights", weights, "--data", data, "--device", "tpu"
+    )
 
 
 def test_a_field_of_view_out_of_range_is_told(folder, weights, tmp_path):
@@ -171,7 +179,7 @@ def test_a_damaged_checkpoint_is_named(folder, weights, tmp_path):
 def test_the_shipped_checkpoint_is_the_default(folder, weights, tmp_path, monkeypatch):
     from ssmde_lib.inference import predictor
 
-    monkeypatch.setattr(predictor, "SHIPPED", tmp_path / "student.safetensors")
+    monkeypatch.setattr(predictor, "BUNDLED_STUDENT", tmp_path / "student.safetensors")
     assert "student.safetensors" in fails("predict", folder, "-o", tmp_path / "out")
     (tmp_path / "student.safetensors").write_bytes(weights.read_bytes())
     assert ssmde("predict", folder, "-o", tmp_path / "out")[0] == 0
@@ -213,7 +221,7 @@ def test_evaluate_compares_checkpoints_and_baselines(data, weights, tmp_path):
 
 
 def test_other_people_s_checkpoints_stand_in_the_same_table(data, weights, tmp_path):
-    from test_foreign import random_decoder, random_encoder, sc_depth_checkpoint, write_monodepth2
+    from test_third_party import random_decoder, random_encoder, sc_depth_checkpoint, write_monodepth2
 
     torch.manual_seed(0)
     encoder = random_encoder(18)
@@ -246,10 +254,14 @@ def test_evaluate_refuses_bad_input(data, weights, tmp_path):
     assert "nowhere" in fails("evaluate", "--weights", weights, "--data", tmp_path / "nowhere")
     assert "val" in fails("evaluate", "--weights", weights, "--data", data, "--split", "val")
     assert "none.ckpt" in fails("evaluate", "--weights", tmp_path / "none.ckpt", "--data", data)
-    assert "cannot be created" in fails("evaluate", "--weights", weights, "--data", data, "-o", weights / "sub" / "results.json")
+    assert "cannot be created" in fails(
+        "evaluate", "--weights", weights, "--data", data, "-o", weights / "sub" / "results.json"
+    )
     about = data / "test" / "a" / "clip.json"
     about.write_text("{}")
-    assert "no clip.json that names depth_png_units_per_metre" in fails("evaluate", "--weights", weights, "--data", data)
+    assert "no clip.json that names depth_png_units_per_metre" in fails(
+        "evaluate", "--weights", weights, "--data", data
+    )
     about.write_text("{")
     assert "clip.json is damaged" in fails("evaluate", "--weights", weights, "--data", data)
 
@@ -284,13 +296,17 @@ def test_export_notices_a_graph_that_differs(weights, tmp_path):
 
 def test_export_without_a_known_size_asks_for_it(tmp_path):
     checkpoint.save(DepthNet(18, 8), tmp_path / "depth.safetensors", {})
-    assert "--size" in fails("export", "--checkpoint", tmp_path / "depth.safetensors", "--onnx", tmp_path / "depth.onnx")
+    assert "--size" in fails(
+        "export", "--checkpoint", tmp_path / "depth.safetensors", "--onnx", tmp_path / "depth.onnx"
+    )
 
 
 def test_export_refuses_bad_input(weights, tmp_path):
     out = tmp_path / "depth.onnx"
     assert "multiples of 32, at least 64" in fails("export", "--checkpoint", weights, "--onnx", out, "--size", 100, 100)
-    assert "none.safetensors does not exist" in fails("export", "--checkpoint", tmp_path / "none.safetensors", "--onnx", out)
+    assert "none.safetensors does not exist" in fails(
+        "export", "--checkpoint", tmp_path / "none.safetensors", "--onnx", out
+    )
     assert "cannot be created" in fails("export", "--checkpoint", weights, "--onnx", weights / "sub" / "depth.onnx")
     assert not out.exists()
 
@@ -358,13 +374,29 @@ def test_train_reads_groups_of_options(monkeypatch, tmp_path):
 
     calls = []
     monkeypatch.setattr(stages, "train_on", lambda *args, **options: calls.append((args, options)) or [{"step": 7}])
-    given = ["-p", "schedule.steps", 7, "-p", "losses.ranking", 0.1, "-p", "architecture.width", 8, "-p", "schedule.channels_last", "false"]
+    given = [
+        "-p",
+        "schedule.steps",
+        7,
+        "-p",
+        "losses.ranking",
+        0.1,
+        "-p",
+        "architecture.width",
+        8,
+        "-p",
+        "schedule.channels_last",
+        "false",
+    ]
     code, output = ssmde("train", "--data", tmp_path, "-o", tmp_path / "out", "--processes", 2, "--seed", 3, *given)
     assert code == 0 and '{"step": 7}' in output
     ((processes, out, data, architecture, losses, schedule), options) = calls[0]
     assert (processes, out, data, options["seed"]) == (2, tmp_path / "out", tmp_path, 3)
     assert (architecture.width, losses.ranking, schedule.steps, schedule.channels_last) == (8, 0.1, 7, False)
     paths = ["--data", tmp_path, "-o", tmp_path / "out"]
-    assert "unknown parameter 'steps': begin with architecture. or losses. or schedule. (such as schedule.steps)." in fails("train", *paths, "-p", "steps", 7)
+    assert (
+        "unknown parameter 'steps': begin with architecture. or losses. or schedule. (such as schedule.steps)."
+        in fails("train", *paths, "-p", "steps", 7)
+    )
     assert "did you mean 'steps'?" in fails("train", *paths, "-p", "schedule.stepps", 7)
-    assert "parameter schedule.steps must be int, not 'many'" in fails("train", *paths, "-p", "schedule.steps", "multi_crop")
+    assert "parameter schedule.steps must be int, not 'many'" in fails("train", *paths, "-p", "schedule.steps", "many")

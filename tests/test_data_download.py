@@ -54,7 +54,10 @@ def test_a_whole_part_is_taken(tmp_path):
 
 
 def test_a_wrong_checksum_keeps_nothing(tmp_path):
-    with serve({"a.zip": BODY[:-1] + b"x"}) as (url, _), pytest.raises(UserError, match="does not have the checksum sha256"):
+    with (
+        serve({"a.zip": BODY[:-1] + b"x"}) as (url, _),
+        pytest.raises(UserError, match="does not have the checksum sha256"),
+    ):
         download(Remote(f"{url}/a.zip", "none", SHA), tmp_path)
     assert not list(tmp_path.glob("a.zip*"))
 
@@ -80,7 +83,10 @@ def test_absent_files_and_servers(tmp_path):
 
 def test_a_small_disk_is_refused_before_the_transfer(tmp_path, monkeypatch):
     monkeypatch.setattr(module.shutil, "disk_usage", lambda folder: SimpleNamespace(free=1000))
-    with serve({"a.zip": BODY}) as (url, _), pytest.raises(UserError, match="needed to download a.zip: use another disk"):
+    with (
+        serve({"a.zip": BODY}) as (url, _),
+        pytest.raises(UserError, match="needed to download a.zip: use another disk"),
+    ):
         download(Remote(f"{url}/a.zip", "none", SHA), tmp_path)
     assert not list(tmp_path.glob("a.zip*.part"))
     make_zip(tmp_path / "b.zip", {"x": BODY})
@@ -127,7 +133,10 @@ def test_unpacks_what_is_wanted_once(tmp_path, name):
 @pytest.mark.parametrize("name", ["../evil", "/tmp/evil", "a/../../evil", "..\\evil"])
 def test_hostile_paths_write_nothing(tmp_path, name):
     out = tmp_path / "in" / "out"
-    for archive in (make_zip(tmp_path / "a.zip", {name: b"x"}), make_tar(tmp_path / "a.tar", [(name, b"x", tarfile.REGTYPE)])):
+    for archive in (
+        make_zip(tmp_path / "a.zip", {name: b"x"}),
+        make_tar(tmp_path / "a.tar", [(name, b"x", tarfile.REGTYPE)]),
+    ):
         with pytest.raises(UserError, match="a path out of its folder"):
             unpack(archive, out)
     assert not list(tmp_path.rglob("evil*")) and not list(out.iterdir())

@@ -15,7 +15,7 @@ from local_server import serve
 from photometric_check import mean_grey_errors
 
 from data_scripts.prepare_kitti import main
-from ssmde_lib.data import kitti
+from ssmde_lib.data import kitti, kitti_tracklets
 from ssmde_lib.data.layout import Clip
 from ssmde_lib.data.prepare import prepare
 from ssmde_lib.evaluation import constant, evaluate_clips, get_protocol
@@ -57,7 +57,11 @@ def lidar_pixels(frame: int):
     P = np.array(values["P_rect_02"]).reshape(3, 4)
     R_rect = np.array(values["R_rect_00"]).reshape(3, 3)
     R, t = np.array(values["R"]).reshape(3, 3), np.array(values["T"])
-    points = np.fromfile(DRIVE / f"velodyne_points/data/{frame:010d}.bin", np.float32).reshape(-1, 4)[:, :3].astype(np.float64)
+    points = (
+        np.fromfile(DRIVE / f"velodyne_points/data/{frame:010d}.bin", np.float32)
+        .reshape(-1, 4)[:, :3]
+        .astype(np.float64)
+    )
     rectified = (R_rect @ (R @ points.T + t[:, None])).T
     homogeneous = (P @ np.column_stack([rectified, np.ones(len(rectified))]).T).T
     return homogeneous[:, 0] / homogeneous[:, 2], homogeneous[:, 1] / homogeneous[:, 2], homogeneous[:, 2]
@@ -76,7 +80,12 @@ def test_lidar_agrees_with_an_independent_projection(clip):
             for dx in (-1, 0, 1):
                 x, y = np.rint(u).astype(int) + dx, np.rint(v).astype(int) + dy
                 inside = (x >= 0) & (x < 1242) & (y >= 0) & (y < 375)
-                x, y, d, near = x[inside], y[inside], z[inside], np.hypot(u[inside] - x[inside], v[inside] - y[inside]) <= 1
+                x, y, d, near = (
+                    x[inside],
+                    y[inside],
+                    z[inside],
+                    np.hypot(u[inside] - x[inside], v[inside] - y[inside]) <= 1,
+                )
                 agree[y, x] |= near & (np.abs(depth[y, x] - d) <= 0.01)
         measured = depth > 0
         assert measured.sum() > 15000
@@ -116,14 +125,14 @@ def test_poses_are_those_of_the_pack(clip):
 
 def test_cyclist_and_van_move_and_parked_cars_do_not(clip):
     pack = Clip(PACK)
-    masks = kitti.tracklet_masks(DRIVE / "tracklet_labels.xml", DAY, pack.poses, pack.K, pack.size)
+    masks = kitti_tracklets.tracklet_masks(DRIVE / "tracklet_labels.xml", DAY, pack.poses, pack.K, pack.size)
     assert len(masks) == 154 and masks[0].shape == pack.size and masks[0].dtype == np.uint8
     assert masks[45][110, 320] == 2 and masks[45][105, 290] == 1  # the cyclist, before the van
     assert masks[45][100, 420] == 0  # the parked orange car
     assert masks[145][110, 370] == 0 and masks[145][60, 60] == 0
     # the same objects move by the 20 frames of the slice alone; K differs by a quarter of a pixel
     assert np.mean((clip.dynamic_mask(5) > 0) == (masks[45] > 0)) > 0.995
-    assert kitti.read_tracklets(DRIVE / "tracklet_labels.xml")[1].kind == "Cyclist"
+    assert kitti_tracklets.read_tracklets(DRIVE / "tracklet_labels.xml")[1].kind == "Cyclist"
 
 
 def test_mover_mask_hides_movers_behind_standing_boxes_and_clips_behind_the_camera():
@@ -136,13 +145,13 @@ def test_mover_mask_hides_movers_behind_standing_boxes_and_clips_behind_the_came
         return kitti.Tracklet("Car", (length, 2.0, 2.0), 0, T[None])
 
     far, near, around = box_at(20), box_at(10), box_at(0, 30.0)
-    alone = kitti.tracklet_mask([far], [True], 0, T_cam_velo, K, size)
+    alone = kitti_tracklets.tracklet_mask([far], [True], 0, T_cam_velo, K, size)
     assert alone[50, 50] == 1 and alone.sum() == (2 * round(100 / 19) + 1) ** 2
-    hidden = kitti.tracklet_mask([far, near], [True, False], 0, T_cam_velo, K, size)
+    hidden = kitti_tracklets.tracklet_mask([far, near], [True, False], 0, T_cam_velo, K, size)
     assert not hidden.any()
-    assert (kitti.tracklet_mask([around], [True], 0, T_cam_velo, K, size) == 1).all()
-    assert not kitti.tracklet_mask([box_at(-20)], [True], 0, T_cam_velo, K, size).any()
-    assert not kitti.tracklet_mask([far], [True], 5, T_cam_velo, K, size).any()
+    assert (kitti_tracklets.tracklet_mask([around], [True], 0, T_cam_velo, K, size) == 1).all()
+    assert not kitti_tracklets.tracklet_mask([box_at(-20)], [True], 0, T_cam_velo, K, size).any()
+    assert not kitti_tracklets.tracklet_mask([far], [True], 5, T_cam_velo, K, size).any()
 
 
 def test_summary_and_layout(prepared, clip):
@@ -228,7 +237,10 @@ def test_splits_by_rule():
     images = [f"{n:010d}.png" for n in range(20)]
     assert kitti.ruled_parts(images, "2011_09_26_drive_0117_sync", None) == [("test", images)]
     assert kitti.ruled_parts(images, "2011_09_28_drive_0002_sync", None) == [("test", images)]
-    assert kitti.ruled_parts(images, "2011_09_28_drive_0117_sync", None) == [("train", images[:18]), ("val", images[18:])]
+    assert kitti.ruled_parts(images, "2011_09_28_drive_0117_sync", None) == [
+        ("train", images[:18]),
+        ("val", images[18:]),
+    ]
     assert kitti.ruled_parts(images, "2011_09_26_drive_0005_sync", "test") == [("test", images)]
     assert sum(len(numbers.split()) for numbers in kitti.EIGEN_TEST_DRIVES.values()) == 28
 
@@ -264,7 +276,22 @@ def test_improved_truth_replaces_the_sweep_and_only_its_images_count(raw_copy, t
     truth[200:300:7, 100:1100:5] = np.arange(100, 100 + 200 * 15).reshape(15, 200) * 7  # metres x 256
     cv2.imwrite(str(folder / "0000000041.png"), truth)
     out = tmp_path / "out"
-    result = run("--raw", raw_copy, "--out", out, "--height", 64, "--width", 192, "--processes", 1, "--split", "test", "--improved", improved)
+    result = run(
+        "--raw",
+        raw_copy,
+        "--out",
+        out,
+        "--height",
+        64,
+        "--width",
+        192,
+        "--processes",
+        1,
+        "--split",
+        "test",
+        "--improved",
+        improved,
+    )
     assert result.exit_code == 0, result.output
     clip = Clip(out / "test" / f"{DRIVE.name}_02")
     assert len(clip) == 2 and [read_truth(clip, i) is not None for i in range(2)] == [False, True]

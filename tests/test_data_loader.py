@@ -40,7 +40,9 @@ def test_batched_jitter_equals_one_operation_after_the_other(clip):
     matrix, offset = colour_transform(torch.from_numpy(draw).float(), mean, torch.tensor([True, True, False]))
     for b in range(3):
         brightness, contrast, saturation = 0.8 + 0.4 * draw[:3, b] if b < 2 else (1, 1, 1)
-        expected = literal.jitter(list(frames[b]), brightness, contrast, saturation, 0.2 * np.pi * (2 * draw[3, b] - 1) * (b < 2))
+        expected = literal.jitter(
+            list(frames[b]), brightness, contrast, saturation, 0.2 * np.pi * (2 * draw[3, b] - 1) * (b < 2)
+        )
         for frame, wanted in zip(frames[b], expected, strict=True):
             found = np.clip(frame @ matrix[b].double().numpy().T + float(offset[b]), 0, 1)
             np.testing.assert_allclose(found, wanted, atol=1e-5)

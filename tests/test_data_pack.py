@@ -65,5 +65,7 @@ def test_a_prepared_set_is_linked_as_it_is(clip, tmp_path):
 
 
 def test_an_absent_data_folder_is_told(tmp_path):
-    with pytest.raises(UserError, match="kitti is not there: prepare the data first .docs/data.md., or set data_folder"):
+    with pytest.raises(
+        UserError, match="kitti is not there: prepare the data first .docs/data.md., or set data_folder"
+    ):
         import_data(tmp_path / "data" / "kitti", tmp_path / "out", (32, 64))

@@ -65,7 +65,9 @@ def test_the_real_tum_slice(tmp_path):
     K = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
     u, v = np.rint(cv2.projectPoints(rays.T, np.zeros(3), np.zeros(3), K, np.array(distortion))[0][:, 0].T).astype(int)
     assert (u >= 0).all() and (v >= 0).all() and (u < 640).all() and (v < 480).all()  # nothing black comes in
-    around = np.stack([raw[(v + dy).clip(0, 479), (u + dx).clip(0, 639)] for dy in (-1, 0, 1) for dx in (-1, 0, 1)]).astype(int)
+    around = np.stack(
+        [raw[(v + dy).clip(0, 479), (u + dx).clip(0, 639)] for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
+    ).astype(int)
     assert (np.abs(around - gt[y, x]).min(0) <= 50).mean() >= 0.99  # 1 cm
 
 
@@ -138,7 +140,15 @@ def archive(folder, kind):
 
 def test_tum_download(tmp_path, monkeypatch):
     body = archive(make_tum(tmp_path / "rgbd_dataset_freiburg3_walking_xyz"), "tgz")
-    arguments = ("--raw", tmp_path / "raw", "--out", tmp_path / "out", "--download", "--sequences", "freiburg3_walking_xyz")
+    arguments = (
+        "--raw",
+        tmp_path / "raw",
+        "--out",
+        tmp_path / "out",
+        "--download",
+        "--sequences",
+        "freiburg3_walking_xyz",
+    )
     with serve({"freiburg3/rgbd_dataset_freiburg3_walking_xyz.tgz": body}) as (url, _):
         bad("does not have the checksum sha256:1459e948", prepare_tum, *arguments, "--url", url)
         checksum = f"sha256:{hashlib.sha256(body).hexdigest()}"
@@ -150,10 +160,23 @@ def test_tum_download(tmp_path, monkeypatch):
 def test_bonn_layout_and_download(tmp_path):
     body = archive(make_tum(tmp_path / "rgbd_bonn_crowd3"), "zip")
     with serve({"rgbd_bonn_crowd3.zip": body}) as (url, _):
-        good(prepare_bonn, "--raw", tmp_path / "raw", "--out", tmp_path / "out", "--download", "--url", url, "--sequences", "crowd3")
+        good(
+            prepare_bonn,
+            "--raw",
+            tmp_path / "raw",
+            "--out",
+            tmp_path / "out",
+            "--download",
+            "--url",
+            url,
+            "--sequences",
+            "crowd3",
+        )
     clip = Clip(tmp_path / "out" / "test" / "crowd3")
     assert len(clip) == 5 and "none stated" in clip.about["licence"]
-    np.testing.assert_allclose(clip.poses[:, :3, :3] @ clip.poses[:, :3, :3].mT, np.tile(np.eye(3), (5, 1, 1)), atol=1e-6)
+    np.testing.assert_allclose(
+        clip.poses[:, :3, :3] @ clip.poses[:, :3, :3].mT, np.tile(np.eye(3), (5, 1, 1)), atol=1e-6
+    )
     # relative motion must be that of the publisher's similarity, in the depth camera's metres
     marker = np.tile(np.eye(4), (2, 1, 1))
     marker[1, :3, :3], marker[1, :3, 3] = Rotation.from_rotvec([0.1, 0.2, -0.1]).as_matrix(), [0.1, 0.2, 0.3]
@@ -205,7 +228,12 @@ def test_dgp_splits_and_a_standing_camera(tmp_path):
     good(prepare_ddad, "--raw", DGP, "--out", tmp_path, "--height", 64, "--width", 96, "--limit", 2)
     summary = json.loads((tmp_path / "summary.json").read_text())
     kept = {(clip["split"], clip["clip"]): clip["kept"] for clip in summary["clips"]}
-    assert kept == {("train", "scene_01"): 1, ("train", "scene_02"): 2, ("test", "scene_01"): 2, ("test", "scene_02"): 2}
+    assert kept == {
+        ("train", "scene_01"): 1,
+        ("train", "scene_02"): 2,
+        ("test", "scene_01"): 2,
+        ("test", "scene_02"): 2,
+    }
     assert summary["rejected"] == {"static": 1}  # scene_01 stands still; the test split keeps it all the same
 
 
@@ -283,7 +311,10 @@ def test_nyu_raw_video(tmp_path):
         cv2.imwrite(str(scene / f"r-{9.5 + i:.6f}-123.ppm"), texture[:, 20 * i : 20 * i + 640])
     good(prepare_nyu, "--raw", tmp_path / "raw", "--out", tmp_path / "out")
     clip = Clip(tmp_path / "out" / "train" / "kitchen_0001")
-    assert len(clip) == 9 and clip.about["source_frames"][:2] == ["r-9.500000-123.ppm", "r-10.500000-123.ppm"]  # by time, not by name
+    assert len(clip) == 9 and clip.about["source_frames"][:2] == [
+        "r-9.500000-123.ppm",
+        "r-10.500000-123.ppm",
+    ]  # by time, not by name
     assert clip.image(0).min() > 0  # no black border comes in
 
 
@@ -292,9 +323,22 @@ def test_nyu_bad_input_and_download(tmp_path):
     raw.mkdir()
     bad("neither nyu_depth_v2_labeled.mat nor scenes", prepare_nyu, "--raw", raw, "--out", out)
     make_nyu(raw)
-    files = {"nyu_depth_v2/nyu_depth_v2_labeled.mat": b"not it", "indoor_seg_sup/splits.mat": (raw / "splits.mat").read_bytes()}
+    files = {
+        "nyu_depth_v2/nyu_depth_v2_labeled.mat": b"not it",
+        "indoor_seg_sup/splits.mat": (raw / "splits.mat").read_bytes(),
+    }
     with serve(files) as (url, _):
-        bad("splits.mat does not have the checksum", prepare_nyu, "--raw", tmp_path / "new", "--out", out, "--download", "--url", url)
+        bad(
+            "splits.mat does not have the checksum",
+            prepare_nyu,
+            "--raw",
+            tmp_path / "new",
+            "--out",
+            out,
+            "--download",
+            "--url",
+            url,
+        )
     make_nyu(raw, count=3)
     bad("names picture 4 of 3", prepare_nyu, "--raw", raw, "--out", out)
     (raw / "nyu_depth_v2_labeled.mat").write_bytes(b"spoilt")

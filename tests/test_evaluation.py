@@ -29,7 +29,9 @@ from ssmde_lib.evaluation.evaluator import resize_depth
 PLAIN = Protocol("plain", 0.1, 80.0, (0.1, 10.0, 80.0))
 
 
-def sample(seed: int = 0, clip: str = "a", dynamic_mask: np.ndarray | None = None, size: tuple[int, int] = (24, 40)) -> Sample:
+def sample(
+    seed: int = 0, clip: str = "a", dynamic_mask: np.ndarray | None = None, size: tuple[int, int] = (24, 40)
+) -> Sample:
     rng = np.random.default_rng(seed)
     gt = rng.uniform(1, 60, size).astype(np.float32)
     pred = (gt * np.exp(rng.normal(0, 0.3, size)) / 20).astype(np.float32)
@@ -42,7 +44,9 @@ def tracklet_mask(size=(24, 40)) -> np.ndarray:
     return mask
 
 
-def write_clip(folder, frames: int = 4, size: tuple[int, int] = (24, 40), dynamic_mask: bool = True, seed: int = 0) -> Clip:
+def write_clip(
+    folder, frames: int = 4, size: tuple[int, int] = (24, 40), dynamic_mask: bool = True, seed: int = 0
+) -> Clip:
     rng = np.random.default_rng(seed)
     for sub in ("depth", "movers"):
         (folder / sub).mkdir(parents=True)
@@ -100,7 +104,9 @@ def test_against_a_literal_reference():
     ratio = np.median(s.gt.astype(float)) / np.median(s.pred.astype(float))
     for region, keep in {"all": lambda m: True, "static": lambda m: m == 0, "dynamic": lambda m: m > 0}.items():
         absolute, squared, logs, inside = [], [], [], []
-        for p, g, m in zip(s.pred.ravel().tolist(), s.gt.ravel().tolist(), s.dynamic_mask.ravel().tolist(), strict=True):
+        for p, g, m in zip(
+            s.pred.ravel().tolist(), s.gt.ravel().tolist(), s.dynamic_mask.ravel().tolist(), strict=True
+        ):
             if not keep(m):
                 continue
             d = min(max(p * ratio, 0.1), 80.0)
@@ -187,7 +193,12 @@ def test_impossible_predictions_are_refused(value):
 def test_whole_protocols_against_a_literal_loop(name):
     rng = np.random.default_rng(0)
     samples = [
-        Sample("drive", str(i), rng.uniform(0.05, 2, (48, 160)).astype(np.float32), rng.uniform(0, 100, (120, 400)).astype(np.float32))
+        Sample(
+            "drive",
+            str(i),
+            rng.uniform(0.05, 2, (48, 160)).astype(np.float32),
+            rng.uniform(0, 100, (120, 400)).astype(np.float32),
+        )
         for i in range(3)
     ]
     expected = evaluate_literally(samples, get_protocol(name))
@@ -210,7 +221,9 @@ def test_masks_do_not_count_images_twice():
 
 def test_dynamic_is_averaged_over_images_that_show_movers():
     empty = np.zeros((24, 40), np.uint8)
-    results = evaluate([sample(0, dynamic_mask=tracklet_mask()), sample(1, dynamic_mask=empty), sample(2, dynamic_mask=empty)], PLAIN)
+    results = evaluate(
+        [sample(0, dynamic_mask=tracklet_mask()), sample(1, dynamic_mask=empty), sample(2, dynamic_mask=empty)], PLAIN
+    )
     summary = results.summary()
     assert {region: summary[region]["images"] for region in summary} == {"all": 3, "static": 3, "dynamic": 1}
     assert summary["dynamic"]["abs_rel"] == results.records[0]["regions"]["dynamic"]["abs_rel"]
@@ -272,7 +285,10 @@ def test_paired_difference_sees_what_single_intervals_hide():
 
 
 def test_json_round_trip_and_tables(tmp_path):
-    results = evaluate([sample(i, clip=f"clip{i}", dynamic_mask=tracklet_mask()) for i in range(3)], replace(get_protocol("kitti"), crop=None))
+    results = evaluate(
+        [sample(i, clip=f"clip{i}", dynamic_mask=tracklet_mask()) for i in range(3)],
+        replace(get_protocol("kitti"), crop=None),
+    )
     path = tmp_path / "results.json"
     path.write_text(json.dumps(results.to_json(), allow_nan=False))
     again = Results.from_json(path)
@@ -295,7 +311,13 @@ def test_evaluate_clips_equals_evaluate(tmp_path):
 
     found = evaluate_clips(predict, clips, PLAIN, batch=3)
     samples = [
-        Sample(f"{c.path.parts[-3]}/{c.path.parts[-2]}/{c.name}", c.stem(i), predict(c.image(i)[None])[0], c.depth(i), c.dynamic_mask(i))
+        Sample(
+            f"{c.path.parts[-3]}/{c.path.parts[-2]}/{c.name}",
+            c.stem(i),
+            predict(c.image(i)[None])[0],
+            c.depth(i),
+            c.dynamic_mask(i),
+        )
         for c in clips
         for i in range(len(c))
     ]

@@ -27,7 +27,12 @@ def drive(frames: int = 300, noise: float = 0.0, seed: int = 0) -> np.ndarray:
     T = [pose([0.1, 0.2, 0.3], [5, -2, 8])]
     for i in range(frames - 1):
         jitter = noise * rng.normal(size=6)
-        T.append(T[-1] @ pose(np.array([0, 0.02 * np.sin(i / 20), 0]) + 0.02 * jitter[:3], np.array([0, 0.01, 1]) + 0.1 * jitter[3:]))
+        T.append(
+            T[-1]
+            @ pose(
+                np.array([0, 0.02 * np.sin(i / 20), 0]) + 0.02 * jitter[:3], np.array([0, 0.01, 1]) + 0.1 * jitter[3:]
+            )
+        )
     return np.stack(T)
 
 
@@ -127,8 +132,12 @@ def test_against_evo(gt, noisy, kind):
         return metric.get_statistic(metrics.StatisticsType.rmse)
 
     pred = moved(noisy, 1.3)
-    assert absolute_trajectory_error(pred, gt, kind) == pytest.approx(evo(metrics.APE(metrics.PoseRelation.translation_part)))
+    assert absolute_trajectory_error(pred, gt, kind) == pytest.approx(
+        evo(metrics.APE(metrics.PoseRelation.translation_part))
+    )
     ours = relative_pose_error(pred, gt, delta=5, align=kind)
     options = {"delta": 5, "delta_unit": metrics.Unit.frames, "all_pairs": True}
     assert ours["translation"] == pytest.approx(evo(metrics.RPE(metrics.PoseRelation.translation_part, **options)))
-    assert ours["rotation"] == pytest.approx(evo(metrics.RPE(metrics.PoseRelation.rotation_angle_deg, **options)), rel=1e-6)
+    assert ours["rotation"] == pytest.approx(
+        evo(metrics.RPE(metrics.PoseRelation.rotation_angle_deg, **options)), rel=1e-6
+    )

@@ -207,7 +207,9 @@ class TestAccidents:
 
         monkeypatch.setattr(papermill, "execute_notebook", full)
         monkeypatch.chdir(write_tutorial(tmp_path / "tiny"))
-        with pytest.raises(UserError, match=r"00_first\.ipynb could not be written \(No space left on device\): free some"):
+        with pytest.raises(
+            UserError, match=r"00_first\.ipynb could not be written \(No space left on device\): free some"
+        ):
             run_notebook("00_first", {})
 
     def test_a_kernel_that_has_done_its_work_is_not_interrupted(self, tutorial, monkeypatch):
@@ -300,8 +302,18 @@ def test_threads_share_the_machine_unless_the_user_chose(tmp_path):
     }
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_"))}
     for entry, start in words.items():
-        for chosen, waiting, threads in (({}, "PASSIVE", max(1, cores() // 2)), ({"OMP_WAIT_POLICY": "active", "OMP_NUM_THREADS": "7"}, "ACTIVE", 7)):
+        for chosen, waiting, threads in (
+            ({}, "PASSIVE", max(1, cores() // 2)),
+            ({"OMP_WAIT_POLICY": "active", "OMP_NUM_THREADS": "7"}, "ACTIVE", 7),
+        ):
             environment = clean | {"OMP_DISPLAY_ENV": "TRUE"} | chosen
-            done = subprocess.run([sys.executable, "-c", start + "import torch"], env=environment, cwd=tmp_path, capture_output=True, text=True, check=True)
+            done = subprocess.run(
+                [sys.executable, "-c", start + "import torch"],
+                env=environment,
+                cwd=tmp_path,
+                capture_output=True,
+                text=True,
+                check=True,
+            )
             assert f"OMP_WAIT_POLICY = '{waiting}'" in done.stderr, (entry, done.stderr[-500:])
             assert f"OMP_NUM_THREADS = '{threads}'" in done.stderr, (entry, done.stderr[-500:])

@@ -31,7 +31,12 @@ def trained_like(net: nn.Module) -> nn.Module:
     """Random weights, and batch norms that have seen data."""
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
-            for buffer, low, high in ((module.running_mean, -0.5, 0.5), (module.running_var, 0.3, 2), (module.weight, 0.5, 2), (module.bias, -1, 1)):
+            for buffer, low, high in (
+                (module.running_mean, -0.5, 0.5),
+                (module.running_var, 0.3, 2),
+                (module.weight, 0.5, 2),
+                (module.bias, -1, 1),
+            ):
                 nn.init.uniform_(buffer, low, high)
     return net.eval()
 
@@ -263,7 +268,9 @@ def test_video_is_vp9_in_webm_and_reads_back(tmp_path):
     for level in (50, 100, 150, 200):
         video.write(np.full((65, 97, 3), (level, 0, 0), np.uint8))
     video.close()
-    assert (tmp_path / "v.webm").read_bytes()[:4] == b"\x1a\x45\xdf\xa3" and b"V_VP9" in (tmp_path / "v.webm").read_bytes()
+    assert (tmp_path / "v.webm").read_bytes()[:4] == b"\x1a\x45\xdf\xa3" and b"V_VP9" in (
+        tmp_path / "v.webm"
+    ).read_bytes()
     source = open_source(tmp_path / "v.webm")
     frames = [image for _, image in source.frames]
     assert source.moving and source.fps == 10 and frames[0].shape == (64, 96, 3)

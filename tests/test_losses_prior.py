@@ -32,7 +32,9 @@ def smooth_relative():
 
 
 LOSSES = {
-    "ranking": lambda d, r, w=None: ranking_loss(d, r, generator(), torch.linspace(0, 1, d.numel(), dtype=d.dtype).view_as(d), w),
+    "ranking": lambda d, r, w=None: ranking_loss(
+        d, r, generator(), torch.linspace(0, 1, d.numel(), dtype=d.dtype).view_as(d), w
+    ),
     "normal": lambda d, r, w=None: normal_loss(d, r, K.to(d), w),
     "edge normal": lambda d, r, w=None: edge_normal_loss(d, r, image().to(d), K.to(d), generator(), w),
     "ssi": ssi_loss,
@@ -98,7 +100,9 @@ def test_edge_normal_loss_against_the_literal_reference(relative):
     depth, weight = maps()[0], torch.rand(2, 1, 16, 24, generator=torch.Generator().manual_seed(8), dtype=torch.float64)
     g, draws = generator(), []
     for _ in range(2):
-        draws.append((torch.randint(384, (2, 38), generator=g).numpy(), torch.randint(3, 20, (4, 2, 38), generator=g).numpy()))
+        draws.append(
+            (torch.randint(384, (2, 38), generator=g).numpy(), torch.randint(3, 20, (4, 2, 38), generator=g).numpy())
+        )
     for w in (None, weight):
         arguments = [x.detach().numpy() for x in (depth[:, 0], relative[:, 0], image(), K)]
         want = literal.edge_normal(*arguments, draws, None if w is None else w[:, 0].numpy())
@@ -137,7 +141,9 @@ def test_losses_of_the_regions_add_up(name):
     region = dynamic_pixels(torch.rand(2, 1, 16, 24, generator=torch.Generator().manual_seed(2)))
     whole, static, dynamic = (LOSSES[name](depth, relative, w).item() for w in (None, ~region, region))
     assert min(static, dynamic) > 0 and static + dynamic == pytest.approx(whole, rel=1e-9)
-    assert LOSSES[name](depth, relative, 0.3 * (~region).double() + region).item() == pytest.approx(0.3 * static + dynamic, rel=1e-9)
+    assert LOSSES[name](depth, relative, 0.3 * (~region).double() + region).item() == pytest.approx(
+        0.3 * static + dynamic, rel=1e-9
+    )
 
 
 @pytest.mark.parametrize("name", LOSSES)

@@ -14,7 +14,9 @@ def vectors(scale: float) -> torch.Tensor:
 
 @pytest.mark.parametrize("scale", [0.0, 1e-8, 1e-3, 6e-3, 1e-2, 1.0, 3.0])
 def test_exp_is_the_matrix_exponential_at_every_angle(scale):
-    torch.testing.assert_close(exp_so3(vectors(scale)), torch.linalg.matrix_exp(skew(vectors(scale))), atol=1e-12, rtol=0)
+    torch.testing.assert_close(
+        exp_so3(vectors(scale)), torch.linalg.matrix_exp(skew(vectors(scale))), atol=1e-12, rtol=0
+    )
 
 
 def test_exp_against_kornia():

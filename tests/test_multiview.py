@@ -21,7 +21,9 @@ MOTION = rigid(torch.tensor([[0.01, -0.02, 0.01, 0.1, 0.0, -0.3]], dtype=torch.f
 
 
 def random_map(seed, height=12, width=20, batch=1):
-    return torch.rand(batch, 1, height, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * 4 + 1
+    return (
+        torch.rand(batch, 1, height, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * 4 + 1
+    )
 
 
 def test_error_against_the_literal_reference():
@@ -34,7 +36,10 @@ def test_error_against_the_literal_reference():
 
 def test_a_static_wall_is_consistent_and_a_mover_is_not():
     forward = rigid(torch.tensor([[0, 0, 0, 0, 0, -0.5]], dtype=torch.float64))
-    wall, nearer = torch.full((1, 1, 12, 20), 5.0, dtype=torch.float64), torch.full((1, 1, 12, 20), 4.5, dtype=torch.float64)
+    wall, nearer = (
+        torch.full((1, 1, 12, 20), 5.0, dtype=torch.float64),
+        torch.full((1, 1, 12, 20), 4.5, dtype=torch.float64),
+    )
     error, valid = reprojection_error(wall, nearer, K, forward)
     assert error[valid].max() < 1e-9
     nearer[..., 4:8, 8:12] = 2.5  # came a further two metres closer by itself
@@ -45,7 +50,10 @@ def test_a_static_wall_is_consistent_and_a_mover_is_not():
 def test_mask_keeps_what_one_neighbour_confirms():
     first = torch.tensor([0.1, 0.5, 0.5, 0.0, 0.01]).view(1, 1, 1, 5)
     second = torch.tensor([0.5, 0.02, 0.4, 0.0, 0.0]).view(1, 1, 1, 5)
-    valids = [torch.tensor([1, 1, 1, 0, 1]).bool().view(1, 1, 1, 5), torch.tensor([1, 1, 1, 0, 0]).bool().view(1, 1, 1, 5)]
+    valids = [
+        torch.tensor([1, 1, 1, 0, 1]).bool().view(1, 1, 1, 5),
+        torch.tensor([1, 1, 1, 0, 0]).bool().view(1, 1, 1, 5),
+    ]
     assert filter_mask([first, second], valids, 0.2).flatten().tolist() == [True, True, False, False, True]
     # smallest valid errors: .1 .02 .4 - .01, their mean .1325
     assert filter_mask((first, second), valids).flatten().tolist() == [True, True, False, False, True]
@@ -101,7 +109,9 @@ def test_the_agreed_mask_drops_the_hole_that_the_views_confirm():
     kept = torch.rand(truth.shape, generator=torch.Generator().manual_seed(2)) < 0.8
     holed = truth.masked_fill(mover, 100.0)
     assert torch.equal(prior_depth_mask(kept, holed, 0.01 * truth), kept & ~mover), "whatever the prior's unit"
-    assert torch.equal(prior_depth_mask(kept, truth, 0.01 * truth * (0.99 * ALIKE) ** mover.double()), kept), "nearly alike is alike"
+    assert torch.equal(prior_depth_mask(kept, truth, 0.01 * truth * (0.99 * ALIKE) ** mover.double()), kept), (
+        "nearly alike is alike"
+    )
     nothing = torch.zeros_like(kept)
     assert not prior_depth_mask(nothing, holed, truth).any()
 

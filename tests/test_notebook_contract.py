@@ -15,7 +15,9 @@ from contract import CLOSING, OPENING, violations
 
 ROOT = Path(__file__).resolve().parents[1]
 ORDER = list(pipeline(ROOT))
-NEIGHBOURS = {name: (before, after) for before, name, after in zip([None, *ORDER], ORDER, [*ORDER[1:], None])}
+NEIGHBOURS = {
+    name: (before, after) for before, name, after in zip([None, *ORDER], ORDER, [*ORDER[1:], None], strict=False)
+}
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
@@ -40,7 +42,9 @@ def test_links_lead_somewhere(path):
 def test_begins_under_its_own_name_and_reads_only_what_it_declares(path):
     sources = "\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code")
     assert re.findall(r"\bbegin\(\s*[\"'](\w+)[\"']", sources) == [path.stem]
-    assert set(re.findall(r"\.upstream\(\s*[\"'](\w+)[\"']", sources)) <= set((pipeline(ROOT) | appendix(ROOT))[path.stem])
+    assert set(re.findall(r"\.upstream\(\s*[\"'](\w+)[\"']", sources)) <= set(
+        (pipeline(ROOT) | appendix(ROOT))[path.stem]
+    )
 
 
 # ---- the checks themselves -------------------------------------------------------------------------------------------

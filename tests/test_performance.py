@@ -21,7 +21,12 @@ def goal_rows() -> list[list[str]]:
 
 
 # The rows of the goals' table in order: the record's value in the row's unit, its digits, whether it meets the goal, its record.
-STEPS = [("step_base", True), ("step_full", True), ("step_full_source_gradient_one", True), ("step_full_source_gradient", False)]
+STEPS = [
+    ("step_base", True),
+    ("step_full", True),
+    ("step_full_source_gradient_one", True),
+    ("step_full_source_gradient", False),
+]
 EXPECTED = [
     row
     for name, fits in STEPS
@@ -56,7 +61,10 @@ def test_the_steps_table_holds_the_records():
         assert f"| {label} | {' | '.join(cells)} |" in PAGE
     for name in ("step_base_channels_last", "step_full_channels_last"):
         label = name.split("_")[1]
-        assert f"| {label}, `channels_last` | {result(name)['step']['wall_s']:.2f} | | | {result(name)['peak_mib']:.0f} | |" in PAGE
+        assert (
+            f"| {label}, `channels_last` | {result(name)['step']['wall_s']:.2f} | | | {result(name)['peak_mib']:.0f} | |"
+            in PAGE
+        )
 
 
 def test_every_record_says_how_it_was_made():
@@ -71,7 +79,9 @@ def test_the_threads_table_holds_the_record_and_the_goal():
               "asleep": "all cores, asleep", "torch": "all cores, spinning: torch by itself"}  # fmt: skip
     for setting, label in labels.items():
         row = report[setting]
-        alone, two, one_busy, busy = (f"{row[name]['step_s']:.3f}" for name in ("alone", "two_at_once", "beside_one_busy", "beside_busy_cores"))
+        alone, two, one_busy, busy = (
+            f"{row[name]['step_s']:.3f}" for name in ("alone", "two_at_once", "beside_one_busy", "beside_busy_cores")
+        )
         two = f"**{two}**" if setting == "torch" else two
         assert f"| {label} | {alone} | {two} | {row['ratio_of_two']:.2f} | {one_busy} | {busy} |" in PAGE
     assert max(report[ours]["ratio_of_two"] for ours in ("one thread", "library")) <= report["goal_ratio_of_two"] == 2.2

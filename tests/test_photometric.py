@@ -21,14 +21,18 @@ def images(height=9, width=11, dtype=torch.float64):
 
 def test_dissimilarity_against_the_literal_reference():
     x, y = images()
-    np.testing.assert_allclose(dissimilarity(x, y)[0].numpy(), literal.dissimilarity(x[0].numpy(), y[0].numpy()), atol=1e-12)
+    np.testing.assert_allclose(
+        dissimilarity(x, y)[0].numpy(), literal.dissimilarity(x[0].numpy(), y[0].numpy()), atol=1e-12
+    )
     torch.testing.assert_close(dissimilarity(x, y, window_statistics(y)), dissimilarity(x, y), atol=0, rtol=0)
 
 
 def test_dissimilarity_against_torchmetrics():
     metrics = pytest.importorskip("torchmetrics.functional.image")
     x, y = images(32, 40)
-    ssim = metrics.structural_similarity_index_measure(x, y, gaussian_kernel=False, kernel_size=3, data_range=1.0, reduction="none")
+    ssim = metrics.structural_similarity_index_measure(
+        x, y, gaussian_kernel=False, kernel_size=3, data_range=1.0, reduction="none"
+    )
     torch.testing.assert_close(1 - 2 * dissimilarity(x, y).mean((1, 2, 3)), ssim)
 
 
@@ -37,7 +41,9 @@ def test_photometric_error_and_its_written_out_gradient(alpha):
     x, y = images()
     x.requires_grad_()
     error = photometric_error(x, y, alpha)
-    np.testing.assert_allclose(error[1, 0].detach().numpy(), literal.photometric_error(x[1].detach().numpy(), y[1].numpy(), alpha), atol=1e-12)
+    np.testing.assert_allclose(
+        error[1, 0].detach().numpy(), literal.photometric_error(x[1].detach().numpy(), y[1].numpy(), alpha), atol=1e-12
+    )
     automatic = photometric_error(x, y.clone().requires_grad_(), alpha)
     grad = torch.linspace(-1, 1, error.numel(), dtype=torch.float64).view_as(error)
     (got,), (want,) = torch.autograd.grad(error, x, grad), torch.autograd.grad(automatic, x, grad)

@@ -12,7 +12,9 @@ from ssmde_lib.networks.pose_net import LARGEST, MULTIPLE, PoseNet, coordinate_c
 
 
 def smooth_texture(height: int, width: int, seed: int) -> torch.Tensor:
-    return F.interpolate(torch.rand(1, 1, 8, 16, generator=torch.Generator().manual_seed(seed)), (height, width), mode="bicubic")
+    return F.interpolate(
+        torch.rand(1, 1, 8, 16, generator=torch.Generator().manual_seed(seed)), (height, width), mode="bicubic"
+    )
 
 
 @pytest.mark.parametrize("motion", [(0.5, 0.0), (-0.3, 0.6), (0.05, -0.02)])
@@ -26,14 +28,21 @@ def test_normal_equations_give_the_motion(motion):
 
 def test_motion_equations_against_the_definition():
     tgt, src = (torch.rand(1, 1, 9, 11, generator=torch.Generator().manual_seed(seed)) for seed in (1, 2))
+
     def smoothed(x, r, c):
         return x[0, 0, r - 1 : r + 2, c - 1 : c + 2].mean()
+
     def slopes(r, c):
-        m = lambda r, c: (smoothed(tgt, r, c) + smoothed(src, r, c)) / 2
+        def m(r, c):
+            return (smoothed(tgt, r, c) + smoothed(src, r, c)) / 2
+
         return (m(r, c + 1) - m(r, c - 1)) / 2, (m(r + 1, c) - m(r - 1, c)) / 2
+
     energy = sum(x**2 + y**2 for x, y in (slopes(r, c) for r in range(2, 7) for c in range(3, 8))) / 25 + 2.5e-4
     (x, y), d = slopes(4, 5), smoothed(src, 4, 5) - smoothed(tgt, 4, 5)
-    expected = torch.stack([x * x / energy, x * y / energy, y * y / energy, x * d / energy, y * d / energy, d / energy.sqrt()]).clamp(-3, 3)
+    expected = torch.stack(
+        [x * x / energy, x * y / energy, y * y / energy, x * d / energy, y * d / energy, d / energy.sqrt()]
+    ).clamp(-3, 3)
     assert torch.allclose(motion_equations(tgt, src)[0, :, 4, 5], expected, atol=1e-5)
 
 
@@ -42,7 +51,9 @@ def test_nothing_moved_nothing_said():
     assert motion_equations(tgt, tgt)[:, 3:].abs().max() == 0
 
 
-@pytest.mark.parametrize("size, expected", [((64, 192), (64, 192)), ((192, 640), (96, 320)), ((97, 130), (48, 64)), ((4, 500), (8, 496))])
+@pytest.mark.parametrize(
+    "size, expected", [((64, 192), (64, 192)), ((192, 640), (96, 320)), ((97, 130), (48, 64)), ((4, 500), (8, 496))]
+)
 def test_small_frames_stay_large_ones_are_halved(size, expected):
     found = tuple(small(torch.rand(1, 2, *size)).shape[-2:])
     assert found == expected
@@ -51,7 +62,9 @@ def test_small_frames_stay_large_ones_are_halved(size, expected):
 
 def test_places_are_centred():
     x, y = coordinate_channels(torch.zeros(2, 1, 3, 5))[1]
-    assert x[0].tolist() == pytest.approx([-0.8, -0.4, 0, 0.4, 0.8]) and y[:, 0].tolist() == pytest.approx([-0.4, 0, 0.4])
+    assert x[0].tolist() == pytest.approx([-0.8, -0.4, 0, 0.4, 0.8]) and y[:, 0].tolist() == pytest.approx(
+        [-0.4, 0, 0.4]
+    )
 
 
 @pytest.mark.parametrize("size", [(64, 192), (192, 640), (97, 130)])
@@ -64,7 +77,9 @@ def test_weights_of_another_design_are_refused_in_one_sentence(tmp_path):
     former = PoseNet(8)
     former.features = torch.nn.Conv2d(3, 16, 7)  # as before 2026-11-25
     checkpoint.save(former, tmp_path / "pose.safetensors", {})
-    with pytest.raises(UserError, match=r"pose\.safetensors holds a PoseNet of another version of this library: run its stage again"):
+    with pytest.raises(
+        UserError, match=r"pose\.safetensors holds a PoseNet of another version of this library: run its stage again"
+    ):
         checkpoint.load(tmp_path / "pose.safetensors")
 
 

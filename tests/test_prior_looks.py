@@ -63,6 +63,9 @@ def test_windows_cover_the_picture_and_weigh_nothing_at_their_borders():
     assert torch.equal(weight, weight.flip(0)) and torch.equal(weight, weight.flip(1))
 
 
-@pytest.mark.parametrize(("size", "nearest"), [((375, 1242), (64, 192)), ((480, 640), (96, 128)), ((96, 160), (96, 128)), ((300, 300), (96, 128))])
+@pytest.mark.parametrize(
+    ("size", "nearest"),
+    [((375, 1242), (64, 192)), ((480, 640), (96, 128)), ((96, 160), (96, 128)), ((300, 300), (96, 128))],
+)
 def test_pictures_are_squashed_as_little_as_possible(size, nearest):
     assert nearest_shape([(64, 192), (96, 128)], size) == nearest

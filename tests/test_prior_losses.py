@@ -51,15 +51,20 @@ def test_level_and_gradient_equal_literal_loops():
     pixels = [(y, x) for y in range(8) for x in range(8)]
     unit = sum(math.exp(-t[y][x]) for y, x in pixels if k[y][x]) / sum(k[y][x] for y, x in pixels)
     level = sum(
-        w[y][x] * (k[y][x] * abs(math.exp(-t[y][x]) - math.exp(-t[y][x] - max(r[y][x], -3))) / unit / 2 + abs(r[y][x])) for y, x in pixels
+        w[y][x] * (k[y][x] * abs(math.exp(-t[y][x]) - math.exp(-t[y][x] - max(r[y][x], -3))) / unit / 2 + abs(r[y][x]))
+        for y, x in pixels
     ) / sum(map(sum, w))
     assert float(image_level_regression(residual, truth, known, weight)) == pytest.approx(level, rel=1e-5)
 
     gradient = 0.0
     for step in (1, 2, 4, 8):
         nodes = range(0, 8, step)
-        across = [abs(r[y][x + step] - r[y][x]) * (k[y][x] and k[y][x + step]) for y in nodes for x in nodes if x + step < 8]
-        down = [abs(r[y + step][x] - r[y][x]) * (k[y][x] and k[y + step][x]) for y in nodes for x in nodes if y + step < 8]
+        across = [
+            abs(r[y][x + step] - r[y][x]) * (k[y][x] and k[y][x + step]) for y in nodes for x in nodes if x + step < 8
+        ]
+        down = [
+            abs(r[y + step][x] - r[y][x]) * (k[y][x] and k[y + step][x]) for y in nodes for x in nodes if y + step < 8
+        ]
         if across:
             gradient += sum(across) / len(across) + sum(down) / len(down)
     assert float(multi_scale_gradient(residual, known, scales=3)) == pytest.approx(gradient / 3, rel=1e-5)
@@ -67,7 +72,9 @@ def test_level_and_gradient_equal_literal_loops():
 
 def test_standing_out_is_what_is_nearer_than_both_its_sides():
     truth = torch.full((1, 1, 6, 200), 3.0)
-    truth[:, :, 0, 50:70] = truth[:, :, 1, 50:120] = truth[:, :, 2, :70] = 2.0  # a thing, a wall too wide, a wall on one side
+    truth[:, :, 0, 50:70] = truth[:, :, 1, 50:120] = truth[:, :, 2, :70] = (
+        2.0  # a thing, a wall too wide, a wall on one side
+    )
     truth[:, :, 3, 50:70] = 2.9  # hardly nearer
     truth[:, :, 4, 50:70] = 4.0  # a hole
     expected = torch.zeros_like(truth)

@@ -46,7 +46,10 @@ def test_size_changes_the_sampling_only():
 
 
 def test_wide_pictures_are_taken_outdoors_narrow_ones_indoors():
-    roofed = {size: np.mean([np.isfinite(render_view(seed, *size).depth).all() for seed in range(40)]) for size in ((16, 48), (24, 32))}
+    roofed = {
+        size: np.mean([np.isfinite(render_view(seed, *size).depth).all() for seed in range(40)])
+        for size in ((16, 48), (24, 32))
+    }
     assert roofed[16, 48] < roofed[24, 32] - 0.15
 
 
@@ -54,7 +57,13 @@ def test_training_never_imports_the_worlds_it_serves():
     """Only the renderer and its building blocks: neither street nor room, nor what they are made of."""
     allowed = [f"ssmde_lib.synthetic.{name}" for name in ("engine", "scene", "mixture", "mixture_shards")]
     folder = Path(ssmde_lib.__file__).parent
-    for name in ("synthetic/mixture.py", "synthetic/mixture_shards.py", "prior/augment.py", "prior/losses.py", "prior/train.py"):
+    for name in (
+        "synthetic/mixture.py",
+        "synthetic/mixture_shards.py",
+        "prior/augment.py",
+        "prior/losses.py",
+        "prior/train.py",
+    ):
         for node in ast.walk(ast.parse((folder / name).read_text())):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ssmde_lib.synthetic"):
                 assert node.module in allowed, (name, node.module)
@@ -102,7 +111,7 @@ def test_augmentation_changes_pictures_not_depths():
     images, depths = torch.rand(8, 3, 32, 64), 1 + torch.rand(8, 1, 32, 64)
     K = torch.eye(3).expand(8, 3, 3)
     out, out_depths, _ = augment(images, depths, K, (32, 64))
-    assert out.shape == images.shape and 0 <= out.min() and out.max() <= 1
+    assert out.shape == images.shape and out.min() >= 0 and out.max() <= 1
     assert torch.isin(out_depths, depths).all(), "depth must never be blended across edges"
     flat = photograph(torch.full((8, 3, 16, 16), 0.5))
     assert flat.mean((1, 2, 3)).std() > 0.03, "exposure must vary"

@@ -81,7 +81,9 @@ def test_a_broken_download_is_resumed(served, tmp_path):
 
 
 def test_a_wrong_checksum_is_refused_and_not_kept(served, tmp_path):
-    with pytest.raises(UserError, match=r"w\.pth could not be fetched \(its checksum is wrong\): download it from http.*, or else\.$"):
+    with pytest.raises(
+        UserError, match=r"w\.pth could not be fetched \(its checksum is wrong\): download it from http.*, or else\.$"
+    ):
         fetch(replace(served, sha256="0" * 64), tmp_path / "cache", ", or else")
     assert not any((tmp_path / "cache").glob("w.pth*"))
 
@@ -153,7 +155,10 @@ def test_relative_depth_is_positive_repeatable_and_per_image(small):
 
 @pytest.mark.parametrize("multi_crop", [False, True])
 def test_a_mirrored_picture_has_the_mirrored_depth(multi_crop):
-    images, prior = torch.rand(1, 3, 64, 192, generator=torch.Generator().manual_seed(0)), get_provider("leres_small", multi_crop=multi_crop)
+    images, prior = (
+        torch.rand(1, 3, 64, 192, generator=torch.Generator().manual_seed(0)),
+        get_provider("leres_small", multi_crop=multi_crop),
+    )
     torch.testing.assert_close(prior(images.flip(3)), prior(images).flip(3), rtol=1e-4, atol=1e-4)
     assert prior.describe()["test_time_augmentation"] == ("multi_crop" if multi_crop else "one")
 

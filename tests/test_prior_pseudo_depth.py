@@ -74,7 +74,14 @@ def test_an_interrupted_run_goes_on_with_the_missing_frames(data, tmp_path):
     assert (out / "train/a/000003.png").is_file()
 
 
-@pytest.mark.parametrize("said", ["CUDA out of memory. Tried to allocate 2 GiB.", "MPS backend out of memory (MPS allocated: 9 GB)", "CUDA error: out of memory"])
+@pytest.mark.parametrize(
+    "said",
+    [
+        "CUDA out of memory. Tried to allocate 2 GiB.",
+        "MPS backend out of memory (MPS allocated: 9 GB)",
+        "CUDA error: out of memory",
+    ],
+)
 def test_a_full_device_is_one_sentence_and_loses_nothing(data, tmp_path, said):
     class Full(Brightness):  # a stand-in for a GPU
         def __call__(self, images):
@@ -84,7 +91,9 @@ def test_a_full_device_is_one_sentence_and_loses_nothing(data, tmp_path, said):
 
     root, _ = data
     out = tmp_path / "out"
-    with pytest.raises(UserError, match="out of device memory: lower the batch; .* run it again; maps that are there are kept"):
+    with pytest.raises(
+        UserError, match="out of device memory: lower the batch; .* run it again; maps that are there are kept"
+    ):
         write_pseudo_depth(Full(), root, out, batch=2)
     again = Brightness()
     write_pseudo_depth(again, root, out, batch=2)

@@ -60,7 +60,11 @@ def test_what_was_done_is_described():
 def test_an_in_domain_prior_learns_from_the_world_s_own_depth(tmp_path):
     write_world(tmp_path / "data", "street", {"train": 1, "val": 1}, 4, 32, 64, 0, workers=1)
     found = views(tmp_path / "data", "train", 2)
-    assert found["images"].shape == (2, 3, 32, 64) and found["depths"].shape == (2, 1, 32, 64) and found["K"].shape == (2, 3, 3)
+    assert (
+        found["images"].shape == (2, 3, 32, 64)
+        and found["depths"].shape == (2, 1, 32, 64)
+        and found["K"].shape == (2, 3, 3)
+    )
     assert found["depths"].isinf().any() and (found["depths"] > 0).all()  # the sky
     state = torch.get_rng_state()
     curve = fine_tune(tmp_path / "data", tmp_path / "out" / "prior.safetensors", FineTuning(steps=4, batch=2))
@@ -68,7 +72,12 @@ def test_an_in_domain_prior_learns_from_the_world_s_own_depth(tmp_path):
     assert len(curve) == 4 and np.isfinite(curve[-1]["held_out"])
     record = checkpoint.read_record(tmp_path / "out" / "prior.safetensors")
     assert "not zero-shot" in record["trained_on"] and record["input_sizes"] == [[32, 64]]
-    assert get_provider("leres_small", weights=tmp_path / "out" / "prior.safetensors")(pictures(1)).shape == (1, 1, 32, 48)
+    assert get_provider("leres_small", weights=tmp_path / "out" / "prior.safetensors")(pictures(1)).shape == (
+        1,
+        1,
+        32,
+        48,
+    )
 
 
 def test_without_depth_one_sentence(tmp_path):

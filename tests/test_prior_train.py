@@ -59,14 +59,19 @@ def test_the_command_writes_weights_that_the_provider_takes(tmp_path, monkeypatc
     out = tmp_path / "w/leres_small.safetensors"
     options = f"--views 8 --steps 4 --batch 2 --device cpu --cache {tmp_path / 'cache'} --out {out}"
     monkeypatch.setattr(train, "VALIDATION", 0)
-    monkeypatch.setattr(train, "render_shards", lambda folder, first, count, size: render_shards(folder, first, min(count, 4), size))
+    monkeypatch.setattr(
+        train, "render_shards", lambda folder, first, count, size: render_shards(folder, first, min(count, 4), size)
+    )
     result = CliRunner().invoke(train.main, options.split(), catch_exceptions=False)
     assert result.exit_code == 0, result.output
     record = json.loads(out.with_suffix(".json").read_text())
     assert record["views"] == 8 and record["steps"] == record["steps_done"] == 4 and record["seed"] == 0
     assert record["curve"][-1]["step"] == 4 and record["training_seconds"] >= 0
     provider = get_provider("leres_small", weights=out)
-    assert provider.describe()["input_sizes"] == [list(SIZE), list(TALL)] and (provider(torch.rand(1, 3, 40, 50)) > 0).all()
+    assert (
+        provider.describe()["input_sizes"] == [list(SIZE), list(TALL)]
+        and (provider(torch.rand(1, 3, 40, 50)) > 0).all()
+    )
 
 
 def test_score_of_perfect_and_reversed_priors():
@@ -77,7 +82,9 @@ def test_score_of_perfect_and_reversed_priors():
     dynamic_mask[10:20, 10:20] = True
     known = np.where(np.isfinite(depth), depth, 50)
     scaled = score_image(3 * known, depth, dynamic_mask, 80)
-    assert set(scaled) == {f"abs_rel_{a}_{r}" for a in ("scale", "scale_shift", "constant") for r in ("all", "static", "movers")} | {"order_all", "order_movers"}
+    assert set(scaled) == {
+        f"abs_rel_{a}_{r}" for a in ("scale", "scale_shift", "constant") for r in ("all", "static", "movers")
+    } | {"order_all", "order_movers"}
     assert scaled["order_all"] == scaled["order_movers"] == 1
     assert max(value for key, value in scaled.items() if "abs_rel_scale" in key) < 1e-5 < scaled["abs_rel_constant_all"]
     affine = score_image(1 / (0.3 / known + 0.2), depth, dynamic_mask, 80)

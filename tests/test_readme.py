@@ -74,7 +74,15 @@ def test_the_ablation_s_tables_are_those_of_the_records():
     readme, grid = (ROOT / "README.md").read_text(), Grid.read("laptop", ROOT, ROOT / "runs")
     tables = re.findall(r"^\| \*\*(\w+)\*\*([^|]*)\|.*\n\|[-|]+\n((?:\|.*\n)+)", readme, re.MULTILINE)
     heads = [f"{world}{what}".strip() for world, what, _ in tables]
-    assert {"street", "room", "kitti_drive", "hololens", "street, prior", "street, 30 new clips", "room, 30 new clips"} <= set(heads)
+    assert {
+        "street",
+        "room",
+        "kitti_drive",
+        "hololens",
+        "street, prior",
+        "street, 30 new clips",
+        "room, 30 new clips",
+    } <= set(heads)
     for world, what, lines in tables:
         records = held_out_records(grid, world, 30) if "30 new clips" in what else grid.records(world)
         printed = "\n".join(make(records) for make in (table, student_table, schedule_table)).splitlines()

@@ -46,7 +46,9 @@ def test_a_package_imports_only_from_lower_layers(path):
         assert not {name for name in imports(path) if name.startswith("ssmde_lib")}
         return
     others = {name.split(".")[1] for name in imports(path) if name.startswith("ssmde_lib.")} - {own}
-    assert not (wrong := [other for other in others if LAYERS.index(other) > LAYERS.index(own)]), f"{own} imports {wrong}"
+    assert not (wrong := [other for other in others if LAYERS.index(other) > LAYERS.index(own)]), (
+        f"{own} imports {wrong}"
+    )
 
 
 def test_every_import_is_a_declared_package():
@@ -147,7 +149,12 @@ def test_gpu_profile_holds_the_published_recipes(name):
     assert (data["data_folder"], data["height"], data["width"]) == (f"data/{name}", height, width)
     for stage in ("04_pose_and_depth", "06_teacher", "08_student"):
         recipe = profile_parameters(ROOT, f"gpu-{name}", stage)
-        assert (recipe["steps"], recipe["learning_rate"], recipe["batch_size"], recipe["frame_stride"]) == (100_000, 1e-4, batch, step)
+        assert (recipe["steps"], recipe["learning_rate"], recipe["batch_size"], recipe["frame_stride"]) == (
+            100_000,
+            1e-4,
+            batch,
+            step,
+        )
         assert (recipe["layers"], recipe["width"], recipe["protocol_name"]) == (18, 64, name)
     assert profile_parameters(ROOT, f"gpu-{name}", "07_multiview_mask")["frame_stride"] == step
     assert profile_parameters(ROOT, f"gpu-{name}", "09_benchmark")["protocol_name"] == name
@@ -160,7 +167,9 @@ def test_a_profile_alone_takes_its_first_set_and_a_wrong_set_names_the_nearest()
     from ssmde_lib.errors import UserError
     from ssmde_lib.pipeline.parameters import pipeline, profile_parameters
 
-    assert all(profile_parameters(ROOT, "gpu", name) == profile_parameters(ROOT, "gpu-kitti", name) for name in pipeline(ROOT))
+    assert all(
+        profile_parameters(ROOT, "gpu", name) == profile_parameters(ROOT, "gpu-kitti", name) for name in pipeline(ROOT)
+    )
     with pytest.raises(UserError, match="gpu.yaml has no set 'kiti': did you mean gpu-kitti?"):
         profile_parameters(ROOT, "gpu-kiti", "01_data")
     with pytest.raises(UserError, match="smoke.yaml has no set 'nyu'"):

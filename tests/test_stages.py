@@ -78,7 +78,9 @@ def test_labels_are_what_the_filter_lets_through(world, teacher, tmp_path, kind)
         assert label["mask"].all() if kind in ("none", "min_depth") else 0 < label["mask"].mean() < 1
     assert coverage["all"]["coverage"] == 1 if kind in ("none", "min_depth") else 0 < coverage["all"]["coverage"] < 1
     assert set(coverage) == {"all", "static", "dynamic"}
-    triplets, streamed = (Triplets([clip], pseudo=world / "pseudo", labels=tmp_path, memory=bound) for bound in (1e9, 0))
+    triplets, streamed = (
+        Triplets([clip], pseudo=world / "pseudo", labels=tmp_path, memory=bound) for bound in (1e9, 0)
+    )
     item = triplets[1]
     assert np.array_equal(item["teacher_depth"][0], shown)
     assert triplets.images[0].held and streamed.images[0].held is None  # a set larger than memory is read item by item
@@ -86,16 +88,22 @@ def test_labels_are_what_the_filter_lets_through(world, teacher, tmp_path, kind)
 
 
 def test_an_unknown_filter_is_named():
-    with pytest.raises(UserError, match="unknown mask filter 'plane': choose one of none, plain, extended, agreed"):
+    with pytest.raises(
+        UserError, match="unknown mask filter 'plane': choose one of none, plain, prior_order, prior_depth, min_depth"
+    ):
         Filter("plane")
 
 
-def test_the_extended_filter_keeps_what_the_plain_one_keeps(world, teacher):
+def test_the_prior_order_filter_keeps_what_the_plain_one_keeps(world, teacher):
     clip = find_clips(world / "data", "train")[0]
     nets = [checkpoint.load(teacher / name) for name in ("depth.safetensors", "pose.safetensors")]
-    pseudo = torch.from_numpy(np.stack([read_pseudo_depth(world / "pseudo" / "train" / clip.name / f"{clip.stem(i)}.png") for i in range(5)]))
-    plain, extended = ([mask for *_, mask in filter_clip(*nets, clip, Filter(kind), 1, pseudo)] for kind in ("plain", "prior_order"))
-    assert all((e | ~p).all() for p, e in zip(plain, extended, strict=True))
+    pseudo = torch.from_numpy(
+        np.stack([read_pseudo_depth(world / "pseudo" / "train" / clip.name / f"{clip.stem(i)}.png") for i in range(5)])
+    )
+    plain, with_prior = (
+        [mask for *_, mask in filter_clip(*nets, clip, Filter(kind), 1, pseudo)] for kind in ("plain", "prior_order")
+    )
+    assert all((e | ~p).all() for p, e in zip(plain, with_prior, strict=True))
 
 
 def test_the_networks_overfit_one_triplet(world, tmp_path):

@@ -30,6 +30,7 @@ def classifier(encoder: ResNetEncoder) -> dict:
 
 def random_decoder(channels: list[int]) -> dict:
     """{("upconv", i, j) or ("dispconv", s): (weight, bias)}, in Monodepth2's order of creation."""
+
     def conv(inputs: int, outputs: int):
         return torch.randn(outputs, inputs, 3, 3) / (9 * inputs) ** 0.5, 0.1 * torch.randn(outputs)
 
@@ -62,7 +63,10 @@ def named(prefix: str, parameters: tuple) -> dict:
 
 def write_monodepth2(folder, encoder, convs, **extra) -> None:
     state = encoder.state_dict() | classifier(encoder)
-    torch.save({f"encoder.{k}": v for k, v in state.items()} | {"height": 192, "width": 640, "use_stereo": False} | extra, folder / "encoder.pth")
+    torch.save(
+        {f"encoder.{k}": v for k, v in state.items()} | {"height": 192, "width": 640, "use_stereo": False} | extra,
+        folder / "encoder.pth",
+    )
     decoder = {}
     for k, (key, parameters) in enumerate(convs.items()):
         decoder |= named(f"decoder.{k}.conv.conv" if key[0] == "upconv" else f"decoder.{k}.conv", parameters)

@@ -47,7 +47,15 @@ class Moving(torch.utils.data.Dataset):
 def run(folder, schedule, losses=TEACHER, seed=0, data=None, model=None, objective=None):
     folder.mkdir(parents=True, exist_ok=True)
     model = model or TINY.build(seed)
-    log = train(model, objective or Objective(losses, model), data or Moving(), schedule, seed=seed, folder=folder, progress_bar=False)
+    log = train(
+        model,
+        objective or Objective(losses, model),
+        data or Moving(),
+        schedule,
+        seed=seed,
+        folder=folder,
+        progress_bar=False,
+    )
     return model, log
 
 
@@ -144,7 +152,9 @@ class DeviceFull(Failing):
 
 class DeviceTaken(Failing):
     def fail(self):
-        raise RuntimeError("CUDA error: out of memory\nSearch for `cudaErrorMemoryAllocation'")  # as eighteen trainings on one GPU said it
+        raise RuntimeError(
+            "CUDA error: out of memory\nSearch for `cudaErrorMemoryAllocation'"
+        )  # as eighteen trainings on one GPU said it
 
 
 class MemoryFull(Failing):
@@ -157,7 +167,15 @@ class WorkerLost(Failing):
         raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Bus error.")  # a stand-in; a real one below
 
 
-@pytest.mark.parametrize(("failing", "sentence"), [(DeviceFull, "out of device memory: lower batch_size"), (DeviceTaken, "out of device memory: lower batch_size"), (MemoryFull, "out of memory: lower batch_size"), (WorkerLost, "worker was lost")])
+@pytest.mark.parametrize(
+    ("failing", "sentence"),
+    [
+        (DeviceFull, "out of device memory: lower batch_size"),
+        (DeviceTaken, "out of device memory: lower batch_size"),
+        (MemoryFull, "out of memory: lower batch_size"),
+        (WorkerLost, "worker was lost"),
+    ],
+)
 def test_a_run_that_failed_says_why_and_goes_on_from_its_checkpoint(tmp_path, whole_run, failing, sentence):
     model = TINY.build(0)
     with pytest.raises(UserError, match=f"{sentence}.* it goes on from its last checkpoint"):
@@ -248,7 +266,10 @@ def test_gradient_accumulation_sums_to_the_whole_batch(tmp_path):
     class Plain(Objective):
         def __call__(self, model, batch, progress, generator):
             model.eval()
-            return {"mean": model.depth_net(batch["tgt"] / 255)[0].mean() + model.pose_net(batch["tgt"] / 255, batch["next"] / 255).sum(1).mean()}
+            return {
+                "mean": model.depth_net(batch["tgt"] / 255)[0].mean()
+                + model.pose_net(batch["tgt"] / 255, batch["next"] / 255).sum(1).mean()
+            }
 
     def gradients(accumulate):
         model, sums = TINY.build(0), {}
@@ -283,7 +304,20 @@ def test_an_unknown_option_names_the_nearest():
 class DeviceRule(TorchFunctionMode):
     """Rejects tensor factories without an explicit device, and .cuda() and .cpu()."""
 
-    FACTORIES = ("tensor", "zeros", "ones", "full", "empty", "rand", "randn", "randint", "randperm", "arange", "linspace", "eye")
+    FACTORIES = (
+        "tensor",
+        "zeros",
+        "ones",
+        "full",
+        "empty",
+        "rand",
+        "randn",
+        "randint",
+        "randperm",
+        "arange",
+        "linspace",
+        "eye",
+    )
     RULED = frozenset(getattr(torch, name) for name in FACTORIES)
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
@@ -361,13 +395,32 @@ def run_job(tmp_path, last_line: str, *words: str) -> None:
     script = tmp_path / "job.py"
     script.write_text(TWO_PROCESSES.format(tests=str(Path(__file__).parent)) + last_line)
     environment = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-    done = subprocess.run([sys.executable, *words, script, tmp_path], env=environment, capture_output=True, text=True, timeout=600, check=False)
+    done = subprocess.run(
+        [sys.executable, *words, script, tmp_path],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr[-2000:]
 
 
 def test_two_processes_learn_what_one_learns(tmp_path):
     """Two CPU processes (gloo), through `accelerate launch` and as a notebook starts them: the gradients of one process on the joined batch."""
-    options = ["--cpu", "--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
+    options = [
+        "--cpu",
+        "--num_processes",
+        "2",
+        "--num_machines",
+        "1",
+        "--mixed_precision",
+        "no",
+        "--dynamo_backend",
+        "no",
+        "--main_process_port",
+        "0",
+    ]
     run_job(tmp_path, "job(Plain, 'shell')", "-m", "accelerate.commands.launch", *options)
     run_job(
         tmp_path,
@@ -381,7 +434,10 @@ launch(partial(job, Plain, "stopped"), 2)
 job(Plain, "alone")
 """,
     )
-    alone, *others = (torch.load(tmp_path / name / "weights.pt", weights_only=True) for name in ("alone", "shell", "notebook", "stopped"))
+    alone, *others = (
+        torch.load(tmp_path / name / "weights.pt", weights_only=True)
+        for name in ("alone", "shell", "notebook", "stopped")
+    )
     for other in others:
         torch.testing.assert_close(alone, other, atol=2e-5, rtol=0)
     assert "stopped by SIGTERM after step 1" in (tmp_path / "said").read_text()

@@ -16,7 +16,9 @@ MOTION = rigid(torch.tensor([[0.02, -0.03, 0.05, 0.1, -0.05, 0.3]]))
 
 def scene(height=12, width=20, channels=3):
     generator = torch.Generator().manual_seed(0)
-    return torch.rand(1, channels, height, width, generator=generator), torch.rand(1, 1, height, width, generator=generator) * 4 + 1
+    return torch.rand(1, channels, height, width, generator=generator), torch.rand(
+        1, 1, height, width, generator=generator
+    ) * 4 + 1
 
 
 @pytest.mark.parametrize("size", [(12, 20), (64, 192), (192, 640)])
@@ -25,7 +27,9 @@ def test_identity_warp_is_exact_up_to_the_borders(size):
     camera = torch.tensor([[[0.58 * size[1], 0, size[1] / 2], [0, 1.92 * size[0], size[0] / 2], [0, 0, 1]]])
     warp = synthesize(image, 50 * depth, camera, STILL)
     assert warp.valid.all()
-    torch.testing.assert_close(warp.image, image, atol=2e-4, rtol=0)  # rounding of the coordinates: half a pixel would give 0.5
+    torch.testing.assert_close(
+        warp.image, image, atol=2e-4, rtol=0
+    )  # rounding of the coordinates: half a pixel would give 0.5
     torch.testing.assert_close(warp.depth, 50 * depth)
 
 
@@ -50,7 +54,9 @@ def test_reproject_is_backproject_move_project():
 def test_against_the_literal_reference():
     image, depth = (x.double() for x in scene())
     warp = synthesize(image, depth, K.double(), MOTION.double())
-    expected = literal.synthesize(image[0].numpy(), depth[0, 0].numpy(), K[0].double().numpy(), MOTION[0].double().numpy())
+    expected = literal.synthesize(
+        image[0].numpy(), depth[0, 0].numpy(), K[0].double().numpy(), MOTION[0].double().numpy()
+    )
     assert 0 < warp.valid.float().mean() < 1
     for got, want in zip((warp.image[0], warp.valid[0, 0], warp.depth[0, 0], warp.pixels[0]), expected, strict=True):
         np.testing.assert_allclose(got.numpy(), want, atol=1e-10)
@@ -64,7 +70,9 @@ def test_against_kornia():
     x, y = warp.pixels.split(1, 1)
     inside = (x > 0) & (x < 19) & (y > 0) & (y < 11)
     assert inside.float().mean() > 0.3
-    torch.testing.assert_close(warp.image[inside.expand_as(image)], expected[inside.expand_as(image)], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(
+        warp.image[inside.expand_as(image)], expected[inside.expand_as(image)], atol=1e-4, rtol=1e-4
+    )
 
 
 def test_points_behind_the_source_are_invalid_and_finite():

@@ -67,7 +67,9 @@ def grid_root(tmp_path_factory) -> Path:
     """This repository's ablation where nothing has been made yet; the real clips are empty folders, which is enough to plan with."""
     root = tmp_path_factory.mktemp("grid") / "repository"
     root.mkdir()
-    shutil.copytree(REPOSITORY / "workflow", root / "workflow")  # Snakemake resolves links, and would find this repository's records
+    shutil.copytree(
+        REPOSITORY / "workflow", root / "workflow"
+    )  # Snakemake resolves links, and would find this repository's records
     for name in ("notebooks", "configs"):
         (root / name).symlink_to(REPOSITORY / name)
     for world in yaml.safe_load((REPOSITORY / "workflow" / "ablation.yaml").read_text())["laptop"]["worlds"].values():
@@ -79,13 +81,22 @@ def grid_root(tmp_path_factory) -> Path:
 @pytest.mark.parametrize("profile", ["slurm", "kubernetes"])
 def test_dry_run_of_the_whole_grid(grid_root, profile):
     """`make ablation CLUSTER=…`: every job of every world and seed, each with a GPU, memory and time of its own."""
-    words = ["snakemake", "--snakefile", "workflow/ablation.smk", "--workflow-profile", f"workflow/profiles/{profile}", "--dry-run"]
+    words = [
+        "snakemake",
+        "--snakefile",
+        "workflow/ablation.smk",
+        "--workflow-profile",
+        f"workflow/profiles/{profile}",
+        "--dry-run",
+    ]
     done = command(grid_root, *words, "--config", "profile=laptop")
     assert done.returncode == 0, done.stderr[-2000:]
     planned = dict(re.findall(r"^rule (\w+):\n(.*?)(?=^\[|\Z)", done.stdout, re.DOTALL | re.MULTILINE))
     grid = Grid.read("laptop", grid_root, grid_root / "runs")
     jobs = [f"{job.world}_{job.row}_seed{job.seed}" for job in grid.jobs]
-    assert not grid.absent and len(jobs) == len(grid.spec["seeds"]) * sum(len(world.rows) for world in grid.worlds.values())
+    assert not grid.absent and len(jobs) == len(grid.spec["seeds"]) * sum(
+        len(world.rows) for world in grid.worlds.values()
+    )
     assert {*jobs, "summary", *(f"data_{world}" for world in grid.worlds)} <= set(planned)
     for name, text in planned.items():
         resources = dict(item.split("=", 1) for item in re.search(r"resources: (.*)", text)[1].split(", "))

@@ -1,4 +1,5 @@
 """The worlds: every output against the others, masks, failure_cases, and what lies on disk."""
+
 import dataclasses
 import json
 from itertools import pairwise
@@ -25,12 +26,18 @@ def pair(request):
 
 
 def pixels(frame):
-    return np.stack(np.meshgrid(np.arange(frame.depth.shape[1]), np.arange(frame.depth.shape[0])), -1).astype(np.float64)
+    return np.stack(np.meshgrid(np.arange(frame.depth.shape[1]), np.arange(frame.depth.shape[0])), -1).astype(
+        np.float64
+    )
 
 
 def points(frame):
     """Camera-frame points of the pixel centres, h w 3, by the definition of depth."""
-    return np.concatenate([pixels(frame), np.ones((*frame.depth.shape, 1))], -1) @ np.linalg.inv(frame.K).T * frame.depth[..., None]
+    return (
+        np.concatenate([pixels(frame), np.ones((*frame.depth.shape, 1))], -1)
+        @ np.linalg.inv(frame.K).T
+        * frame.depth[..., None]
+    )
 
 
 def reproject(frame, following):
@@ -62,7 +69,11 @@ def test_depth_and_pose_rebuild_the_neighbour(pair):
     frame, following = pair
     where, depth = reproject(frame, following)
     seen = sample(following.depth, where)
-    keep = static(frame) & (np.abs(seen - depth) < 0.03 * depth) & (sample(following.dynamic_mask, where, cv2.INTER_NEAREST) == 0)
+    keep = (
+        static(frame)
+        & (np.abs(seen - depth) < 0.03 * depth)
+        & (sample(following.dynamic_mask, where, cv2.INTER_NEAREST) == 0)
+    )
     assert keep.mean() > 0.35
     warped = np.abs(sample(following.rgb, where) - frame.rgb)[keep]
     unwarped = np.abs(following.rgb.astype(float) - frame.rgb)[keep]
@@ -72,7 +83,9 @@ def test_depth_and_pose_rebuild_the_neighbour(pair):
 def test_flow_carries_movers_along(pair):
     frame, following = pair
     moving = (frame.dynamic_mask > 0) & np.isfinite(frame.flow).all(-1)
-    moving &= cv2.erode(moving.astype(np.uint8), np.ones((3, 3))).astype(bool)  # off the silhouette, mostly not newly hidden
+    moving &= cv2.erode(moving.astype(np.uint8), np.ones((3, 3))).astype(
+        bool
+    )  # off the silhouette, mostly not newly hidden
     where = pixels(frame) + frame.flow
     inside = moving & (where >= 0).all(-1) & (where <= np.array(frame.depth.shape[::-1]) - 1).all(-1)
     if inside.sum() < 20:
@@ -93,9 +106,9 @@ def test_normals_are_those_of_the_depth(pair):
         for dy in (-1, 0, 1):
             for dx in (-1, 0, 1):  # away from edges: all nine normals agree, and the surface continues
                 h, w = inner.shape[:2]
-                other = frame.normal[1 + dy:1 + dy + h, 1 + dx:1 + dx + w]
+                other = frame.normal[1 + dy : 1 + dy + h, 1 + dx : 1 + dx + w]
                 flat &= (other * inner).sum(-1) > 0.9999
-                flat &= np.abs(((p[1 + dy:1 + dy + h, 1 + dx:1 + dx + w] - p[1:-1, 1:-1]) * inner).sum(-1)) < 0.002
+                flat &= np.abs(((p[1 + dy : 1 + dy + h, 1 + dx : 1 + dx + w] - p[1:-1, 1:-1]) * inner).sum(-1)) < 0.002
     assert flat.mean() > 0.25
     assert (inner[flat] * p[1:-1, 1:-1][flat]).sum(-1).max() < 0
     angle = np.degrees(np.arccos(np.clip((normal * inner).sum(-1)[flat], -1, 1)))
@@ -118,7 +131,10 @@ def test_mover_mask_is_exactly_what_movers_change(world):
 def test_movers_matter():
     """Movers cover several per cent of the street's pixels, and are in most clips."""
     takes = [street(np.random.default_rng(seed), 30, 64, 192) for seed in range(8)]
-    share = [np.mean([(render(k.scene, k.K, k.camera(t), 64, 192, t).dynamic_mask > 0).mean() for t in (0, 14, 28)]) for k in takes]
+    share = [
+        np.mean([(render(k.scene, k.K, k.camera(t), 64, 192, t).dynamic_mask > 0).mean() for t in (0, 14, 28)])
+        for k in takes
+    ]
     assert 0.02 < np.mean(share) < 0.25
     assert np.mean(np.array(share) > 0.01) >= 0.75
 
@@ -129,17 +145,29 @@ def frames_of(name, frames=12):
 
 def test_difficulty_mover_at_camera_speed():
     first, *_, last = frames_of("mover_at_camera_speed")
-    moving, beside = first.dynamic_mask > 0, static(first) & (np.abs(first.depth - np.median(first.depth[first.dynamic_mask > 0])) < 3)
+    moving, beside = (
+        first.dynamic_mask > 0,
+        static(first) & (np.abs(first.depth - np.median(first.depth[first.dynamic_mask > 0])) < 3),
+    )
     assert moving.mean() > 0.005
-    assert np.median(np.linalg.norm(first.flow[moving], axis=-1)) < 0.4 * np.median(np.linalg.norm(first.flow[beside], axis=-1))
+    assert np.median(np.linalg.norm(first.flow[moving], axis=-1)) < 0.4 * np.median(
+        np.linalg.norm(first.flow[beside], axis=-1)
+    )
     assert np.linalg.norm(last.T_world_cam[:3, 3] - first.T_world_cam[:3, 3]) > 2
 
 
 def test_difficulty_crossing_walker():
     frames = frames_of("crossing_walker", 30)
     assert np.mean([(f.dynamic_mask > 0).mean() for f in frames]) > 0.003
-    sideways = [np.abs(f.flow[f.dynamic_mask > 0][:, 0] - reproject(f, g)[0][f.dynamic_mask > 0][:, 0] + pixels(f)[f.dynamic_mask > 0][:, 0]).max()
-                for f, g in pairwise(frames) if (f.dynamic_mask > 0).any()]
+    sideways = [
+        np.abs(
+            f.flow[f.dynamic_mask > 0][:, 0]
+            - reproject(f, g)[0][f.dynamic_mask > 0][:, 0]
+            + pixels(f)[f.dynamic_mask > 0][:, 0]
+        ).max()
+        for f, g in pairwise(frames)
+        if (f.dynamic_mask > 0).any()
+    ]
     assert max(sideways) > 0.5
 
 
@@ -156,7 +184,10 @@ def test_difficulty_thin_pole():
 def test_difficulty_textureless_wall():
     plain = frames_of("textureless_wall", 2)[0]
     usual = next(iter(render_clip("room", 4, 2, 64, 192, walkers=0)))
-    flat = lambda f: (np.abs(np.diff(f.rgb.astype(int), axis=1)).max(-1) <= 1).mean()
+
+    def flat(f):
+        return (np.abs(np.diff(f.rgb.astype(int), axis=1)).max(-1) <= 1).mean()
+
     assert flat(plain) > 0.6 and flat(plain) > flat(usual) + 0.2
 
 
@@ -186,13 +217,18 @@ def test_every_difficulty_is_tested():
 
 
 def test_sensor_noise_and_blur_change_only_the_picture():
-    clean, noisy, blurred = (list(render_clip("room", 5, 2, 48, 64, **o))[1] for o in ({}, {"noise": 0.02}, {"motion_blur": 5}))
+    clean, noisy, blurred = (
+        list(render_clip("room", 5, 2, 48, 64, **o))[1] for o in ({}, {"noise": 0.02}, {"motion_blur": 5})
+    )
     difference = noisy.rgb.astype(float) - clean.rgb
     unclipped = (clean.rgb > 20) & (clean.rgb < 235)
     assert abs(difference[unclipped].std() - 0.02 * 255) < 0.5 and abs(difference[unclipped].mean()) < 0.5
-    sharpness = lambda f: np.abs(np.diff(f.rgb.astype(float), axis=1)).mean()
+
+    def sharpness(f):
+        return np.abs(np.diff(f.rgb.astype(float), axis=1)).mean()
+
     assert sharpness(blurred) < 0.95 * sharpness(clean)
-    for name in ("depth", "flow", "movers", "normal"):
+    for name in ("depth", "flow", "dynamic_mask", "normal"):
         np.testing.assert_array_equal(getattr(noisy, name), getattr(clean, name))
         np.testing.assert_array_equal(getattr(blurred, name), getattr(clean, name))
 
@@ -237,7 +273,9 @@ def test_disk_holds_what_was_rendered(written):
     flow = np.load(clip.path / "flow/000001.npz")
     assert flow["valid"].mean() > 0.5
     np.testing.assert_allclose(flow["flow"][flow["valid"]], frame.flow[flow["valid"]], rtol=1e-3, atol=1e-3)
-    np.testing.assert_array_equal(cv2.imread(str(clip.path / "instance/000001.png"), cv2.IMREAD_UNCHANGED), frame.instance)
+    np.testing.assert_array_equal(
+        cv2.imread(str(clip.path / "instance/000001.png"), cv2.IMREAD_UNCHANGED), frame.instance
+    )
 
 
 def test_same_bytes_with_one_worker_or_two(written, tmp_path):
@@ -258,7 +296,7 @@ def test_resumes_at_the_first_missing_clip(tmp_path):
     settings = SMALL | {"outputs": ("depth",), "workers": 1}
     folders = write_world(tmp_path, "room", **settings)
     before = contents(tmp_path)
-    folders[1].rename(tmp_path / ".partial/train/room_001")                         # as an interrupted run leaves it:
+    folders[1].rename(tmp_path / ".partial/train/room_001")  # as an interrupted run leaves it:
     (tmp_path / ".partial/train/room_001/000001.png").write_bytes(b"half a file")
     stamp = (folders[0] / "000000.png").stat().st_mtime_ns
     assert [c.name for c in find_clips(tmp_path, "train")] == ["room_000"]
@@ -270,19 +308,39 @@ def test_resumes_at_the_first_missing_clip(tmp_path):
 
 
 def test_options_reach_the_disk(tmp_path):
-    write_world(tmp_path, "street", {"test": 1}, frames=2, height=32, width=64, workers=1, difficulty="static_camera", noise=0.01)
+    write_world(
+        tmp_path,
+        "street",
+        {"test": 1},
+        frames=2,
+        height=32,
+        width=64,
+        workers=1,
+        difficulty="static_camera",
+        noise=0.01,
+    )
     poses = Clip(tmp_path / "test/street_000").poses
     np.testing.assert_array_equal(poses[0], poses[1])
 
 
-@pytest.mark.parametrize("options, word", [({"world": "forest"}, "street, room"), ({"difficulty": "fog"}, "thin_pole"), ({"frames": 0}, "frames"),
-                                           ({"traffic": 3}, "traffic"), ({"width": -1}, "width")])
+@pytest.mark.parametrize(
+    "options, word",
+    [
+        ({"world": "forest"}, "street, room"),
+        ({"difficulty": "fog"}, "thin_pole"),
+        ({"frames": 0}, "frames"),
+        ({"traffic": 3}, "traffic"),
+        ({"width": -1}, "width"),
+    ],
+)
 def test_bad_options_are_one_clear_sentence(options, word):
     with pytest.raises(UserError, match=word):
         render_clip(**options)
 
 
-@pytest.mark.parametrize("options, word", [({"split_clips": {"training": 1}}, "train, val, test"), ({"outputs": ("deph",)}, "depth")])
+@pytest.mark.parametrize(
+    "options, word", [({"split_clips": {"training": 1}}, "train, val, test"), ({"outputs": ("deph",)}, "depth")]
+)
 def test_bad_data_set_options(tmp_path, options, word):
     with pytest.raises(UserError, match=word):
         write_world(tmp_path, **options)

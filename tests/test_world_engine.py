@@ -1,4 +1,5 @@
 """The ray caster against closed forms, and its outputs against each other."""
+
 import numpy as np
 import pytest
 
@@ -34,14 +35,23 @@ def test_plane_closed_form():
 
 def test_sphere_closed_form():
     centre, radius = np.array([0.4, -0.2, 6.0]), 1.3
-    a, b = (RAYS ** 2).sum(-1), RAYS @ centre
-    disc = b ** 2 - a * (centre @ centre - radius ** 2)
+    a, b = (RAYS**2).sum(-1), RAYS @ centre
+    disc = b**2 - a * (centre @ centre - radius**2)
     expected = np.where(disc > 0, (b - np.sqrt(np.maximum(disc, 0))) / a, np.inf)
     np.testing.assert_allclose(depth_of("ellipsoid", (radius,) * 3, place(*centre)), expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("shape, taper", [("box", (1, 1)), ("box", (0.4, 0.7)), ("box", (0, 1)), ("cylinder", (1, 1)),
-                                          ("cylinder", (0.3, 0.3)), ("ellipsoid", (1, 1))])
+@pytest.mark.parametrize(
+    "shape, taper",
+    [
+        ("box", (1, 1)),
+        ("box", (0.4, 0.7)),
+        ("box", (0, 1)),
+        ("cylinder", (1, 1)),
+        ("cylinder", (0.3, 0.3)),
+        ("ellipsoid", (1, 1)),
+    ],
+)
 @pytest.mark.parametrize("angles", [(0.3, 0.5, -0.2), (-1.2, -0.4, 0.9), (0.0, 1.5, 0.1)])
 def test_solids_against_marching(shape, taper, angles):
     size, pose = np.array([1.0, 1.4, 0.8]), place(0.2, 0.1, 5.0, *angles)
@@ -51,7 +61,7 @@ def test_solids_against_marching(shape, taper, angles):
         q = points @ to_unit[:3, :3].T + to_unit[:3, 3]
         wide = [(1 + t) / 2 + (1 - t) / 2 * q[..., 1] for t in taper]
         if shape == "ellipsoid":
-            return (q ** 2).sum(-1) <= 1
+            return (q**2).sum(-1) <= 1
         within = np.abs(q[..., 1]) <= 1
         if shape == "box":
             return within & (np.abs(q[..., 0]) <= wide[0]) & (np.abs(q[..., 2]) <= wide[1])
@@ -74,7 +84,10 @@ def test_thin_far_things_are_exact():
 
 def test_masks_count_movers_and_keep_instances():
     ground = Primitive("box", (50, 1, 50), place(y=2.5))
-    boxes = [Primitive("box", (0.5, 0.5, 0.5), place(x=x, z=6), instance=n, mover=n in (7, 9)) for n, x in ((5, -3), (7, 0), (9, 3))]
+    boxes = [
+        Primitive("box", (0.5, 0.5, 0.5), place(x=x, z=6), instance=n, mover=n in (7, 9))
+        for n, x in ((5, -3), (7, 0), (9, 3))
+    ]
     frame = render(Scene([ground, *boxes]), K, np.eye(4), H, W)
     assert set(np.unique(frame.instance)) == {0, 5, 7, 9}
     for instance, mover in ((0, 0), (5, 0), (7, 1), (9, 2)):
@@ -95,8 +108,24 @@ def test_flow_of_a_mover_and_of_the_sky():
 
 
 def test_colour_is_antialiased_and_far_texture_fades():
-    near, far = (render(Scene([Primitive("box", (400, 400, 1), place(z=z), Material(
-        color=(0, 0, 0), color_b=(1, 1, 1), checker=True, cell=(1, 1), noise=0))]), K, np.eye(4), H, W).rgb.astype(float)
-        for z in (6, 200))
+    near, far = (
+        render(
+            Scene(
+                [
+                    Primitive(
+                        "box",
+                        (400, 400, 1),
+                        place(z=z),
+                        Material(color=(0, 0, 0), color_b=(1, 1, 1), checker=True, cell=(1, 1), noise=0),
+                    )
+                ]
+            ),
+            K,
+            np.eye(4),
+            H,
+            W,
+        ).rgb.astype(float)
+        for z in (6, 200)
+    )
     assert near.std() > 60 and far.std() < 4
     assert abs(near.mean() - far.mean()) < 10

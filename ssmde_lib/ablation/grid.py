@@ -81,7 +81,9 @@ class Grid:
     def __post_init__(self):
         known = {"version", "seeds", "worlds", "schedule", "student", "architecture", "in_domain"}
         if extra := set(self.spec) - known:
-            raise UserError(f"profile {self.profile} of the ablation has unknown keys {sorted(extra)}: choose among {sorted(known)}.")
+            raise UserError(
+                f"profile {self.profile} of the ablation has unknown keys {sorted(extra)}: choose among {sorted(known)}."
+            )
         for world in self.worlds.values():
             for variant in world.variants:
                 self.variant(variant)
@@ -92,7 +94,9 @@ class Grid:
 
     def world(self, name: str) -> World:
         if name not in self.worlds:
-            raise UserError(f"profile {self.profile} of the ablation has no world {name!r}: choose one of {', '.join(self.worlds)}.")
+            raise UserError(
+                f"profile {self.profile} of the ablation has no world {name!r}: choose one of {', '.join(self.worlds)}."
+            )
         return self.worlds[name]
 
     @staticmethod
@@ -104,8 +108,15 @@ class Grid:
     @property
     def absent(self) -> dict[str, str]:
         """{world: why it is left out} of the real clips that do not lie here."""
-        missing = {world.name: self.root / world.folder for world in self.worlds.values() if world.folder and not (self.root / world.folder).is_dir()}
-        return {name: f"{name} is left out: {folder} does not exist; put the clip there (docs/data.md)." for name, folder in missing.items()}
+        missing = {
+            world.name: self.root / world.folder
+            for world in self.worlds.values()
+            if world.folder and not (self.root / world.folder).is_dir()
+        }
+        return {
+            name: f"{name} is left out: {folder} does not exist; put the clip there (docs/data.md)."
+            for name, folder in missing.items()
+        }
 
     @cached_property
     def jobs(self) -> list[Job]:
@@ -118,12 +129,16 @@ class Grid:
                 for variant in world.variants:
                     teacher = VARIANTS[variant].teacher
                     if teacher and teacher not in world.variants[: world.variants.index(variant)]:
-                        raise UserError(f"variant {variant!r} of world {world.name} learns from {teacher!r}: list that before it.")
+                        raise UserError(
+                            f"variant {variant!r} of world {world.name} learns from {teacher!r}: list that before it."
+                        )
                     found.append(Job(world.name, variant, seed))
         return sorted(found, key=lambda job: self.worlds[job.world].variants.index(job.variant))
 
     def teacher_of(self, job: Job) -> Job | None:
-        return dataclasses.replace(job, variant=VARIANTS[job.variant].teacher) if VARIANTS[job.variant].teacher else None
+        return (
+            dataclasses.replace(job, variant=VARIANTS[job.variant].teacher) if VARIANTS[job.variant].teacher else None
+        )
 
     # ---- settings: all that a result depends on, as JSON ----
 
@@ -134,7 +149,9 @@ class Grid:
         """The grid's; students may have their own, and so may a row. Forty lines of log, whatever the length."""
         options = self.spec.get("schedule", {})
         if VARIANTS[job.variant].teacher:
-            options = options | {key: value for key, value in self.spec.get("student", {}).items() if key != "warm_start"}
+            options = options | {
+                key: value for key, value in self.spec.get("student", {}).items() if key != "warm_start"
+            }
         schedule = from_options(Schedule, options | VARIANTS[job.variant].schedule)
         return dataclasses.replace(schedule, log_every=max(1, schedule.steps // 40))
 
@@ -146,7 +163,9 @@ class Grid:
 
     def data_settings(self, world: str) -> dict:
         facts = differing(self.world(world))
-        return {key: value for key, value in facts.items() if key not in NOT_DATA} | {"version": self.spec.get("version", 1)}
+        return {key: value for key, value in facts.items() if key not in NOT_DATA} | {
+            "version": self.spec.get("version", 1)
+        }
 
     def prior_settings(self, world: str, quality: str) -> dict:
         """Where the prior's maps come from: the shipped weights, and what was done to them or to their maps."""
@@ -213,7 +232,11 @@ class Grid:
         if not path.is_file():
             return None
         was, asked = flat(json.loads(path.read_text())["settings"]), flat(json.loads(json.dumps(self.settings(job))))
-        return [f"{key} {was.get(key)!r} → {asked.get(key)!r}" for key in sorted(was.keys() | asked.keys()) if was.get(key) != asked.get(key)]
+        return [
+            f"{key} {was.get(key)!r} → {asked.get(key)!r}"
+            for key in sorted(was.keys() | asked.keys())
+            if was.get(key) != asked.get(key)
+        ]
 
     def unfinished(self) -> list[Job]:
         """Jobs without a record, and those whose record is stale."""
@@ -222,7 +245,11 @@ class Grid:
     def records(self, world: str) -> list[dict]:
         """The records of a world as `read_records` gives them, without the stale ones: what was made with other settings is not shown beside the rest."""
         found = read_records(self.results / self.world(world).name)
-        return [record for record in found if record["seed"] is None or not self.changes(Job(world, record["variant"], record["seed"]))]
+        return [
+            record
+            for record in found
+            if record["seed"] is None or not self.changes(Job(world, record["variant"], record["seed"]))
+        ]
 
     def stale(self) -> dict[Job, list[str]]:
         return {job: changes for job in self.jobs if (changes := self.changes(job))}

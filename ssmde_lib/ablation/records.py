@@ -44,7 +44,9 @@ def rounded(value):
 def read_records(folder: Path) -> list[dict]:
     """The records of a world's folder, baselines first, then in the order of the rows."""
     records = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
-    return sorted((r for r in records if r["variant"] in ORDER), key=lambda r: (ORDER.index(r["variant"]), r["seed"] or 0))
+    return sorted(
+        (r for r in records if r["variant"] in ORDER), key=lambda r: (ORDER.index(r["variant"]), r["seed"] or 0)
+    )
 
 
 def cost(records: list[dict]) -> dict[str, tuple[int, float]]:
@@ -70,7 +72,13 @@ def summarise(records: list[dict], region: str, seed: int = 0) -> dict[str, dict
             figures = [record["summary"][region]["abs_rel"] for record in mine]
             spread = float(np.std(figures, ddof=1)) if len(figures) > 1 else None
             interval = bootstrap(*sums_by_clip(mine, region), seed)
-            table[name] = {"mean": float(np.mean(figures)), "spread": spread, "interval": interval, "seeds": len(mine), "title": mine[0]["title"]}
+            table[name] = {
+                "mean": float(np.mean(figures)),
+                "spread": spread,
+                "interval": interval,
+                "seeds": len(mine),
+                "title": mine[0]["title"],
+            }
     return table
 
 
@@ -79,14 +87,20 @@ def paired(records: list[dict], variant: str, other: str, region: str, seed: int
 
     Both saw the same images of the same clips: the difference of each clip is drawn, not the two errors.
     """
-    by_row = [{r["seed"]: r for r in records if r["variant"] == name and region in r["summary"]} for name in (variant, other)]
+    by_row = [
+        {r["seed"]: r for r in records if r["variant"] == name and region in r["summary"]} for name in (variant, other)
+    ]
     shared = sorted(by_row[0].keys() & by_row[1].keys())
     if not shared:
         return None
     (sums, counts), (other_sums, other_counts) = (sums_by_clip([mine[s] for s in shared], region) for mine in by_row)
     if not np.array_equal(counts, other_counts):
         return None
-    return {"difference": float((sums - other_sums).sum() / counts.sum()), "interval": bootstrap(sums - other_sums, counts, seed), "seeds": len(shared)}
+    return {
+        "difference": float((sums - other_sums).sum() / counts.sum()),
+        "interval": bootstrap(sums - other_sums, counts, seed),
+        "seeds": len(shared),
+    }
 
 
 def sums_by_clip(records: list[dict], region: str) -> tuple[np.ndarray, np.ndarray]:
@@ -123,7 +137,13 @@ def student_table(records: list[dict], seed: int = 0) -> str:
     for name in dict.fromkeys(record["variant"] for record in records if record["variant"] not in BASELINES):
         found = [paired(records, name, VARIANTS[name].teacher, region, seed) for region in regions]
         if any(found):
-            lines.append([f"{name} − {VARIANTS[name].teacher}", str(found[0]["seeds"]), *(difference(figures) for figures in found)])
+            lines.append(
+                [
+                    f"{name} − {VARIANTS[name].teacher}",
+                    str(found[0]["seeds"]),
+                    *(difference(figures) for figures in found),
+                ]
+            )
     return markdown(["student − teacher", "seeds", *regions], lines) if lines else ""
 
 
@@ -146,8 +166,13 @@ def schedule_table(records: list[dict]) -> str:
     tried = np.isfinite(maps[:, : len(SCHEDULES)]).any((1, 2))
     if tried.sum() < 2:
         return ""
-    cells = [[" / ".join(f"{value:.3f}" for value in figures) if np.isfinite(figures).all() else "" for figures in line] for line in maps]
-    lines = [[quality.replace("_", "-"), *line] for quality, line, some in zip(QUALITIES, cells, tried, strict=True) if some]
+    cells = [
+        [" / ".join(f"{value:.3f}" for value in figures) if np.isfinite(figures).all() else "" for figures in line]
+        for line in maps
+    ]
+    lines = [
+        [quality.replace("_", "-"), *line] for quality, line, some in zip(QUALITIES, cells, tried, strict=True) if some
+    ]
     return markdown(["prior", *(name.replace("_", " ") for name in MAP["leres_small"])], lines)
 
 

@@ -49,7 +49,12 @@ def prepare_data(grid: Grid, name: str) -> Path:
     def make() -> None:
         size = (world.height, world.width)
         if world.folder:
-            import_clip(grid.root / world.folder, folder, size, tracklets=grid.root / world.tracklets if world.tracklets else None)
+            import_clip(
+                grid.root / world.folder,
+                folder,
+                size,
+                tracklets=grid.root / world.tracklets if world.tracklets else None,
+            )
             return
         for split, clips in world.clips.items():
             frames = world.test_frames if split == "test" else world.frames
@@ -68,10 +73,18 @@ def measure_baselines(folder: Path, data: Path, test: list[Clip], protocol: Prot
         "median": ("per-pixel median of the training depth", lambda: training_median(find_clips(data, "train"))),
     }
     for variant, (title, predictor) in predictors.items():
-        measure_once(folder / f"{variant}.json", {"variant": variant, "title": title, "seed": None, "settings": settings}, predictor, test, protocol)
+        measure_once(
+            folder / f"{variant}.json",
+            {"variant": variant, "title": title, "seed": None, "settings": settings},
+            predictor,
+            test,
+            protocol,
+        )
 
 
-def measure_once(path: Path, record: dict, predictor: Callable[[], Predict], test: list[Clip], protocol: Protocol) -> None:
+def measure_once(
+    path: Path, record: dict, predictor: Callable[[], Predict], test: list[Clip], protocol: Protocol
+) -> None:
     """Write `record` with the figures of the predictor that is made, unless it is there with the same settings."""
     if not path.is_file() or json.loads(path.read_text())["settings"] != json.loads(json.dumps(record["settings"])):
         results = evaluate_clips(predictor(), test, protocol)
@@ -82,7 +95,15 @@ def prepare_prior(grid: Grid, world: str) -> Path:
     """The in-domain weights of a world: minutes of training."""
     folder = grid.prior_folder(world)
     data = prepare_data(grid, world)
-    return cached(folder, lambda: {"curve": fine_tune(data, folder / "leres_small.safetensors", grid.fine_tuning, best_device().type)}) / "leres_small.safetensors"
+    return (
+        cached(
+            folder,
+            lambda: {
+                "curve": fine_tune(data, folder / "leres_small.safetensors", grid.fine_tuning, best_device().type)
+            },
+        )
+        / "leres_small.safetensors"
+    )
 
 
 def prepare_pseudo(grid: Grid, world: str, quality: str) -> Path:
@@ -121,7 +142,9 @@ def publish(grid: Grid) -> None:
 
 def export_weights(grid: Grid, job: Job, out: Path) -> list[Path]:
     """Write a trained job's weights, in half precision, to `out`.safetensors and `out`_pose.safetensors, with their training records."""
-    command = f"ssmde ablation run --world {job.world} --variant {job.variant} --seed {job.seed} --profile {grid.profile}"
+    command = (
+        f"ssmde ablation run --world {job.world} --variant {job.variant} --seed {job.seed} --profile {grid.profile}"
+    )
     written = []
     for name, stem in (("depth", out.name), ("pose", f"{out.name}_pose")):
         source, path = grid.folder(job) / f"{name}.safetensors", out.with_name(f"{stem}.safetensors")
@@ -143,7 +166,11 @@ def train_variant(grid: Grid, job: Job, force: bool = False) -> dict:
 def train_and_evaluate(grid: Grid, job: Job) -> dict:
     variant, folder, losses, schedule = VARIANTS[job.variant], grid.folder(job), grid.losses(job), grid.schedule(job)
     began = time.perf_counter()
-    data, stride, protocol = prepare_data(grid, job.world), grid.world(job.world).frame_stride, protocol_of(grid, job.world)
+    data, stride, protocol = (
+        prepare_data(grid, job.world),
+        grid.world(job.world).frame_stride,
+        protocol_of(grid, job.world),
+    )
     pseudo = prepare_pseudo(grid, job.world, variant.quality) if grid.needs_prior(job) else None
     teacher, labels, coverage = None, None, None
     if variant.teacher:
@@ -175,7 +202,11 @@ def train_and_evaluate(grid: Grid, job: Job) -> dict:
         "coverage": coverage,
         "curve": [{key: entry[key] for key in kept if key in entry} for entry in log if "val_all" in entry],
         "settings": grid.settings(job),
-        "seconds": {"preparing": round(prepared - began, 1), "training": round(time.perf_counter() - prepared, 1), "processor": round(time.process_time() - processor, 1)},
+        "seconds": {
+            "preparing": round(prepared - began, 1),
+            "training": round(time.perf_counter() - prepared, 1),
+            "processor": round(time.process_time() - processor, 1),
+        },
         "torch": torch.__version__,
         "device": device_name(),
     }

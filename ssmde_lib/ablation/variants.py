@@ -41,7 +41,12 @@ SCHEDULES = {
     "linear": {"forgetting": "linear"},
     "keep_dynamic": {"forgetting": "exponential", "keep_dynamic": True},
 }
-LERES_SMALL_VARIANTS = {"constant": "prior", "exponential": "teacher", "linear": "linear", "keep_dynamic": "keep_dynamic"}
+LERES_SMALL_VARIANTS = {
+    "constant": "prior",
+    "exponential": "teacher",
+    "linear": "linear",
+    "keep_dynamic": "keep_dynamic",
+}
 
 VARIANTS = {
     "base": Variant("base: self-supervised only", {}),
@@ -55,28 +60,48 @@ VARIANTS = {
     "student_prior_order": student("student, filter or the prior's order", "prior_order"),
     "student_prior_depth": student("student, filter and the prior's depth", "prior_depth"),
     "student_min_depth": student("student, the nearer of teacher and prior where the views reject", "min_depth"),
-    "student_labels": Variant("the same, from the labels alone", LABELS_ALONE, teacher="teacher", filter=Filter("min_depth")),
+    "student_labels": Variant(
+        "the same, from the labels alone", LABELS_ALONE, teacher="teacher", filter=Filter("min_depth")
+    ),
     "multi_resolution": Variant("neighbour: multi-resolution distillation", {"multi_resolution": 0.1}),
-    "successive": Variant("neighbour: successive depth maps, dense skips", {"successive": 0.1, "photometric_scales": 1}, {"skips": "dense"}),
-    "consistency": Variant("neighbour: EMA teacher, filtered", {"distillation": 0.02, "teacher": "ema", "filter": "plain"}),
+    "successive": Variant(
+        "neighbour: successive depth maps, dense skips",
+        {"successive": 0.1, "photometric_scales": 1},
+        {"skips": "dense"},
+    ),
+    "consistency": Variant(
+        "neighbour: EMA teacher, filtered", {"distillation": 0.02, "teacher": "ema", "filter": "plain"}
+    ),
 }
 VARIANTS |= {
-    f"{quality}_{schedule}": Variant(f"{quality.replace('_', '-')} prior, {schedule.replace('_', ' ')}", PRIOR | change, quality=quality)
+    f"{quality}_{schedule}": Variant(
+        f"{quality.replace('_', '-')} prior, {schedule.replace('_', ' ')}", PRIOR | change, quality=quality
+    )
     for quality in ("in_domain", "degraded")
     for schedule, change in SCHEDULES.items()
 }
 # When to forget: {quality: {schedule: row}}; a prior that is off is the same base network whatever its quality.
 MAP = {
-    quality: {s: LERES_SMALL_VARIANTS[s] if quality == "leres_small" else f"{quality}_{s}" for s in SCHEDULES} | {"off": "base"} for quality in QUALITIES
+    quality: {s: LERES_SMALL_VARIANTS[s] if quality == "leres_small" else f"{quality}_{s}" for s in SCHEDULES}
+    | {"off": "base"}
+    for quality in QUALITIES
 }
 # The same, twice as long as the laptop grid's rows: the disease needs time.
 LONG = {"steps": 2000}
-VARIANTS |= {f"long_{name}": dataclasses.replace(VARIANTS[name], title=f"{VARIANTS[name].title}, twice as long", schedule=LONG) for name in ("base", "teacher")}
-VARIANTS["long_student_prior_order"] = dataclasses.replace(VARIANTS["student_prior_order"], title="its student, filter or the prior's order", teacher="long_teacher")
+VARIANTS |= {
+    f"long_{name}": dataclasses.replace(VARIANTS[name], title=f"{VARIANTS[name].title}, twice as long", schedule=LONG)
+    for name in ("base", "teacher")
+}
+VARIANTS["long_student_prior_order"] = dataclasses.replace(
+    VARIANTS["student_prior_order"], title="its student, filter or the prior's order", teacher="long_teacher"
+)
 SCRATCH = {"encoder": "resnet"}
 VARIANTS |= {
     f"scratch_{name}": dataclasses.replace(
-        VARIANTS[name], title=f"{VARIANTS[name].title}, from random weights", architecture=SCRATCH, teacher=VARIANTS[name].teacher and f"scratch_{VARIANTS[name].teacher}"
+        VARIANTS[name],
+        title=f"{VARIANTS[name].title}, from random weights",
+        architecture=SCRATCH,
+        teacher=VARIANTS[name].teacher and f"scratch_{VARIANTS[name].teacher}",
     )
     for name in ("base", "prior", "teacher", "student_prior_order")
 }

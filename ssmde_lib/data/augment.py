@@ -32,7 +32,9 @@ def mirror(batch: dict, mirrored: Bool[Tensor, " b"]) -> dict:
     batch = dict(batch)
     for name in (*FRAMES, *MAPS):
         if name in batch:  # picture by picture: several times faster than a where over the batch
-            batch[name] = torch.stack([x.flip(-1) if flipped else x for x, flipped in zip(batch[name], mirrored.tolist(), strict=True)])
+            batch[name] = torch.stack(
+                [x.flip(-1) if flipped else x for x, flipped in zip(batch[name], mirrored.tolist(), strict=True)]
+            )
     K = batch["K"].clone()
     K[:, 0, 2] = torch.where(mirrored.to(K.device), batch["tgt"].shape[-1] - 1 - K[:, 0, 2], K[:, 0, 2])
     return batch | {"K": K}
@@ -49,7 +51,12 @@ def colour_transform(
     factors = torch.where(jittered, 0.8 + 0.4 * draw[:3], 1.0)
     brightness, contrast, saturation = factors
     angle = torch.where(jittered, 0.2 * torch.pi * (2 * draw[3] - 1), 0.0)
-    cos, sin, one, zero = saturation * angle.cos(), saturation * angle.sin(), torch.ones_like(angle), torch.zeros_like(angle)
+    cos, sin, one, zero = (
+        saturation * angle.cos(),
+        saturation * angle.sin(),
+        torch.ones_like(angle),
+        torch.zeros_like(angle),
+    )
     chroma = torch.stack([one, zero, zero, zero, cos, -sin, zero, sin, cos]).T.reshape(-1, 3, 3)
     to_yiq = torch.tensor(RGB_TO_YIQ, device=draw.device)
     matrix = brightness[:, None, None] * (torch.linalg.inv(to_yiq) @ chroma @ to_yiq)

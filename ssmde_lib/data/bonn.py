@@ -11,7 +11,12 @@ from ssmde_lib.data.tum import TumSequence
 # The publisher's transforms: T_map_cam = T_AXES T_marker T_AXES T_MARKER_CAM, where the last one also scales by 1.059.
 T_AXES = np.array([[-1.0, 0, 0, 0], [0, 0, 1, 0], [0, 1, 0, 0], [0, 0, 0, 1]])
 T_MARKER_CAM = np.array(
-    [[1.0157, 0.1828, -0.2389, 0.0113], [0.0009, -0.8431, -0.6413, -0.0098], [-0.3009, 0.6147, -0.8085, 0.0111], [0, 0, 0, 1]]
+    [
+        [1.0157, 0.1828, -0.2389, 0.0113],
+        [0.0009, -0.8431, -0.6413, -0.0098],
+        [-0.3009, 0.6147, -0.8085, 0.0111],
+        [0, 0, 0, 1],
+    ]
 )
 
 

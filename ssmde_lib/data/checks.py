@@ -64,7 +64,11 @@ def check_motion(images: Images) -> str:
             f"the camera stands still: neighbours differ by {moved:.2f} pixels of {THUMBNAIL_WIDTH}, "
             "and frames further apart hardly by more; walk or drive while filming."
         )
-    advice = f"use every {ordinal(stride)} frame (stride {stride})" if stride else "move faster, or raise the stride as far as the clip allows"
+    advice = (
+        f"use every {ordinal(stride)} frame (stride {stride})"
+        if stride
+        else "move faster, or raise the stride as far as the clip allows"
+    )
     return f"neighbours are too alike: they differ by {moved:.2f} pixels of {THUMBNAIL_WIDTH}, {GOOD_MOTION:g} is wanted; {advice}."
 
 
@@ -76,7 +80,11 @@ def suggest_stride(images: Images) -> int | None:
 
 def median_motion(images: Images, stride: int) -> float:
     """Median over pairs of frames `stride` apart of their median flow, pixels of a 160 pixel wide picture."""
-    return float(np.median([motion(thumbnail(images[i]), thumbnail(images[i + stride])) for i in pair_starts(len(images), stride)]))
+    return float(
+        np.median(
+            [motion(thumbnail(images[i]), thumbnail(images[i + stride])) for i in pair_starts(len(images), stride)]
+        )
+    )
 
 
 def check_exposure(images: Images) -> str:

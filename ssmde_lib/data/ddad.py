@@ -53,13 +53,23 @@ class DdadScene(Sequence):
         return project_points(points @ T_cam_lidar[:3, :3].T + T_cam_lidar[:3, 3], self.K, self.image(i).shape[:2])
 
 
-def download_ddad(raw: str | Path, url: str = DdadScene.URL, checksum: str | None = DdadScene.CHECKSUM, camera: str = "CAMERA_01") -> None:
+def download_ddad(
+    raw: str | Path, url: str = DdadScene.URL, checksum: str | None = DdadScene.CHECKSUM, camera: str = "CAMERA_01"
+) -> None:
     """Download all of DDAD and unpack one camera and the LiDAR."""
     archive = download(Remote(url, DdadScene.LICENCE, checksum), Path(raw) / "archives")
-    unpack(archive, raw, lambda name: not name.endswith((".jpg", ".png", ".npz")) or f"/{camera}/" in name or f"/point_cloud/{LIDAR}/" in name)
+    unpack(
+        archive,
+        raw,
+        lambda name: (
+            not name.endswith((".jpg", ".png", ".npz")) or f"/{camera}/" in name or f"/point_cloud/{LIDAR}/" in name
+        ),
+    )
 
 
-def find_scenes(raw: str | Path, names: tuple[str, ...] = (), camera: str = "CAMERA_01", split: str | None = None) -> list[DdadScene]:
+def find_scenes(
+    raw: str | Path, names: tuple[str, ...] = (), camera: str = "CAMERA_01", split: str | None = None
+) -> list[DdadScene]:
     """The scenes that the data set's JSON names, all or the named ones; DGP's validation scenes are the test split, every tenth
     training scene is validation."""
     root, scene_splits = read_splits(Path(raw))
@@ -84,7 +94,9 @@ def read_scene(path: Path, camera: str, split: str) -> DdadScene:
     scene = read_json(path)
     try:
         data = {datum["key"]: datum for datum in scene["data"]}
-        samples = [{data[key]["id"]["name"]: data[key]["datum"] for key in sample["datum_keys"]} for sample in scene["samples"]]
+        samples = [
+            {data[key]["id"]["name"]: data[key]["datum"] for key in sample["datum_keys"]} for sample in scene["samples"]
+        ]
         if not all(camera in sample and LIDAR in sample for sample in samples):
             raise UserError(f"{path} has samples without {camera} or {LIDAR}: choose another --camera.")
         images = [sample[camera]["image"] for sample in samples]

@@ -60,9 +60,13 @@ def download(remote: Remote, folder: str | Path) -> Path | None:
         if remote.optional and error.response is not None and error.response.status_code in (403, 404):
             return None
         reason = f"status {error.response.status_code}" if error.response is not None else type(error).__name__
-        raise UserError(f"{remote.url} cannot be downloaded now ({reason}): run again to resume, or put the file into {folder}.") from None
+        raise UserError(
+            f"{remote.url} cannot be downloaded now ({reason}): run again to resume, or put the file into {folder}."
+        ) from None
     except ValueError:
-        raise UserError(f"{remote.url} does not have the checksum {expected}: nothing was kept; run again, or ask its publisher.") from None
+        raise UserError(
+            f"{remote.url} does not have the checksum {expected}: nothing was kept; run again, or ask its publisher."
+        ) from None
     if expected is None:
         records.write_text(json.dumps(recorded | {remote.name: f"sha256:{pooch.file_hash(str(path))}"}, indent=1))
     return path
@@ -83,8 +87,13 @@ def resume(url: str, output_file: str, _pooch, licence: str) -> None:
             tag = response.headers.get("ETag") or response.headers.get("Last-Modified")
             if tag:
                 tag_file.write_text(tag)
-            response.raw.enforce_content_length = False  # keep what came of a broken transfer; the size is checked below
-            with open(part, "ab" if done else "wb") as file, tqdm(total=size, initial=done, unit="B", unit_scale=True) as bar:
+            response.raw.enforce_content_length = (
+                False  # keep what came of a broken transfer; the size is checked below
+            )
+            with (
+                open(part, "ab" if done else "wb") as file,
+                tqdm(total=size, initial=done, unit="B", unit_scale=True) as bar,
+            ):
                 for chunk in response.iter_content(CHUNK):
                     file.write(chunk)
                     bar.update(len(chunk))
@@ -97,14 +106,18 @@ def resume(url: str, output_file: str, _pooch, licence: str) -> None:
 def announce(path: Path, size: int, missing: int, licence: str) -> None:
     """Say what is about to be fetched, and refuse when the disk cannot hold it."""
     minutes = missing / ASSUMED_SPEED / 60
-    click.echo(f"{path.name}: {size / 1e6:,.1f} MB, about {minutes:.0f} min at {ASSUMED_SPEED / 1e6:.0f} MB/s; licence: {licence}")
+    click.echo(
+        f"{path.name}: {size / 1e6:,.1f} MB, about {minutes:.0f} min at {ASSUMED_SPEED / 1e6:.0f} MB/s; licence: {licence}"
+    )
     require_space(path.parent, missing, f"download {path.name}")
 
 
 def require_space(folder: Path, needed: int, purpose: str) -> None:
     free = shutil.disk_usage(folder).free
     if needed > free:
-        raise UserError(f"{folder} has {free / 1e9:.2f} GB free but {needed / 1e9:.2f} GB are needed to {purpose}: use another disk.")
+        raise UserError(
+            f"{folder} has {free / 1e9:.2f} GB free but {needed / 1e9:.2f} GB are needed to {purpose}: use another disk."
+        )
 
 
 def unpack(archive: str | Path, folder: str | Path, wanted: Callable[[str], bool] = lambda name: True) -> None:
@@ -120,7 +133,9 @@ def unpack(archive: str | Path, folder: str | Path, wanted: Callable[[str], bool
     try:
         (unpack_zip if archive.suffix == ".zip" else unpack_tar)(archive, folder, wanted)
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, NotImplementedError) as error:
-        raise UserError(f"{archive} cannot be unpacked ({str(error).splitlines()[0]}): delete it and download it again.") from None
+        raise UserError(
+            f"{archive} cannot be unpacked ({str(error).splitlines()[0]}): delete it and download it again."
+        ) from None
     done.write_text(str(folder.resolve()))
 
 
@@ -151,7 +166,9 @@ def unpack_tar(archive: Path, folder: Path, wanted: Callable[[str], bool]) -> No
 def check_member(archive: Path, name: str, is_plain: bool) -> None:
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or ":" in path.parts[:1] or not is_plain:
-        raise UserError(f"{archive} holds {name!r}, a link, a device or a path out of its folder: it is not the official file; delete it.")
+        raise UserError(
+            f"{archive} holds {name!r}, a link, a device or a path out of its folder: it is not the official file; delete it."
+        )
 
 
 def write_member(path: Path, source) -> None:

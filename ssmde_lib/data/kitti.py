@@ -77,10 +77,14 @@ class KittiDrive(Sequence):
         points = move(self.calibration.T_cam_velo, read_sweep(path))
         return project_points(points, self.calibration.K, self.image(i).shape[:2])
 
-    def dynamic_mask(self, i: int, K: Float[np.ndarray, "3 3"], size: tuple[int, int]) -> UInt8[np.ndarray, "h w"] | None:
+    def dynamic_mask(
+        self, i: int, K: Float[np.ndarray, "3 3"], size: tuple[int, int]
+    ) -> UInt8[np.ndarray, "h w"] | None:
         if self.tracklets is None:
             return None
-        return tracklet_mask(self.tracklets, self.moving, int(Path(self.frames[i]).stem), self.calibration.T_cam_velo, K, size)
+        return tracklet_mask(
+            self.tracklets, self.moving, int(Path(self.frames[i]).stem), self.calibration.T_cam_velo, K, size
+        )
 
     @cached_property
     def tracklets(self) -> list[Tracklet] | None:
@@ -90,14 +94,16 @@ class KittiDrive(Sequence):
     @cached_property
     def moving(self) -> list[bool]:
         numbers = [int(Path(frame).stem) for frame in self.frames]
-        T_world_velo = dict(zip(numbers, self.poses @ self.calibration.T_cam_velo))
+        T_world_velo = dict(zip(numbers, self.poses @ self.calibration.T_cam_velo, strict=False))
         return [is_moving(tracklet, T_world_velo, self.FPS) for tracklet in self.tracklets]
 
 
 def download_drives(raw: str | Path, drives: tuple[str, ...], url: str = KittiDrive.URL) -> None:
     """Download and unpack drives (2011_09_26_drive_0005) with their calibration and, where there are any, their tracklets."""
     if not drives:
-        raise UserError("name the drives to download, such as --drives 2011_09_26_drive_0005: all of KITTI raw is 175 GB.")
+        raise UserError(
+            "name the drives to download, such as --drives 2011_09_26_drive_0005: all of KITTI raw is 175 GB."
+        )
     for drive in (drive.removesuffix("_sync") for drive in drives):
         date, found, number = drive.partition("_drive_")
         if not (found and number.isdigit()):
@@ -126,10 +132,14 @@ def find_drives(
     if not Path(raw).is_dir():
         raise UserError(f"{raw} is not a folder: point --raw to the folder that holds the KITTI recording days.")
     if improved and not any(Path(improved).glob("*/*_drive_*_sync/proj_depth/groundtruth")):
-        raise UserError(f"{improved} holds no improved ground truth: unpack data_depth_annotated.zip there, so that train/ and val/ lie in it.")
+        raise UserError(
+            f"{improved} holds no improved ground truth: unpack data_depth_annotated.zip there, so that train/ and val/ lie in it."
+        )
     found = [path for path in sorted(Path(raw).glob("*/*_drive_*_sync")) if path.is_dir()]
     chosen = choose(found, drives, raw, is_named)
-    listed = {part: entries for part, entries in read_lists(Path(lists)).items() if split in (None, part)} if lists else None
+    listed = (
+        {part: entries for part, entries in read_lists(Path(lists)).items() if split in (None, part)} if lists else None
+    )
     sequences = []
     for folder, camera in itertools.product(chosen, cameras):
         images = [path.name for path in list_images(folder / f"image_{camera}" / "data")]
@@ -142,7 +152,9 @@ def find_drives(
     return sequences
 
 
-def make_drive(folder: Path, camera: str, split: str, frames: list[str], targets: set[str] | None = None, improved=None) -> KittiDrive:
+def make_drive(
+    folder: Path, camera: str, split: str, frames: list[str], targets: set[str] | None = None, improved=None
+) -> KittiDrive:
     calibration = Calibration.read(folder.parent, camera)
     return KittiDrive(
         f"{folder.name}_{camera}",
@@ -160,7 +172,10 @@ def make_drive(folder: Path, camera: str, split: str, frames: list[str], targets
 
 def is_named(folder: str, drive: str) -> bool:
     """Whether a drive's folder is meant by a user's short or full name of it."""
-    return drive.removesuffix("_sync") in (folder.removesuffix("_sync"), folder.removesuffix("_sync").rpartition("_")[2])
+    return drive.removesuffix("_sync") in (
+        folder.removesuffix("_sync"),
+        folder.removesuffix("_sync").rpartition("_")[2],
+    )
 
 
 def ruled_parts(images: list[str], drive: str, split: str | None) -> list[tuple[str, list[str]]]:
@@ -178,7 +193,9 @@ def listed_parts(images: list[str], listed: dict, folder: Path, camera: str) -> 
         numbers = entries.get((f"{folder.parent.name}/{folder.name}", camera), set())
         reach = 0 if split == "test" else 1
         targets = {image for image in images if int(Path(image).stem) in numbers}
-        frames = [image for image in images if any(int(Path(image).stem) + d in numbers for d in range(-reach, reach + 1))]
+        frames = [
+            image for image in images if any(int(Path(image).stem) + d in numbers for d in range(-reach, reach + 1))
+        ]
         if targets:
             parts.append((split, frames, targets))
     return parts
@@ -190,10 +207,14 @@ def read_lists(folder: Path) -> dict[str, dict[tuple[str, str], set[int]]]:
     for split, (name, lines, begin, end) in LISTS.items():
         path = folder / name
         if not path.is_file():
-            raise UserError(f"{path} is missing: fetch the Eigen-Zhou lists from their source (docs/data.md) into {folder}.")
+            raise UserError(
+                f"{path} is missing: fetch the Eigen-Zhou lists from their source (docs/data.md) into {folder}."
+            )
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         if not (digest.startswith(begin) and digest.endswith(end)):
-            raise UserError(f"{path} is not the published list of {lines} lines (SHA-256 {begin}…{end}): fetch it again.")
+            raise UserError(
+                f"{path} is not the published list of {lines} lines (SHA-256 {begin}…{end}): fetch it again."
+            )
         listed[split] = {}
         for drive, frame, side in map(str.split, path.read_text().splitlines()):
             listed[split].setdefault((drive, CAMERA_OF_SIDE[side]), set()).add(int(frame))

@@ -1,5 +1,6 @@
 """KITTI's calibration files and rigid transforms."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,10 +47,8 @@ def read_values(path: Path, *required: str) -> dict[str, np.ndarray]:
     values = {}
     for line in path.read_text().splitlines():
         name, _, numbers = line.partition(":")
-        try:
+        with suppress(ValueError):  # a date
             values[name] = np.array(numbers.split(), float)
-        except ValueError:
-            pass  # a date
     for name in required:
         if len(values.get(name, ())) not in (3, 9, 12):
             raise UserError(f"{path} holds no {name}: download the day's calibration (DATE_calib.zip) again.")

@@ -45,12 +45,17 @@ def read_tracklets(path: str | Path) -> list[Tracklet]:
 
 
 def read_tracklet(item: ElementTree.Element) -> Tracklet:
-    poses = [[float(pose.findtext(key)) for key in ("tx", "ty", "tz", "rz")] for pose in item.find("poses").findall("item")]
+    poses = [
+        [float(pose.findtext(key)) for key in ("tx", "ty", "tz", "rz")] for pose in item.find("poses").findall("item")
+    ]
     T = np.tile(np.eye(4), (len(poses), 1, 1))
     *centre, yaw = np.array(poses).reshape(-1, 4).T
     T[:, :3, 3], T[:, :3, :3] = np.transpose(centre), rotation(2, yaw)
     return Tracklet(
-        item.findtext("objectType"), tuple(float(item.findtext(key)) for key in "lwh"), int(item.findtext("first_frame")), T
+        item.findtext("objectType"),
+        tuple(float(item.findtext(key)) for key in "lwh"),
+        int(item.findtext("first_frame")),
+        T,
     )
 
 
@@ -65,7 +70,12 @@ def is_moving(tracklet: Tracklet, T_world_velo: dict[int, np.ndarray], fps: floa
 
 
 def tracklet_mask(
-    tracklets: list[Tracklet], moving: list[bool], frame: int, T_cam_velo: np.ndarray, K: np.ndarray, size: tuple[int, int]
+    tracklets: list[Tracklet],
+    moving: list[bool],
+    frame: int,
+    T_cam_velo: np.ndarray,
+    K: np.ndarray,
+    size: tuple[int, int],
 ) -> UInt8[np.ndarray, "h w"]:
     """Moving objects of a frame at box level: the filled outline of each projected 3D box, 1 + its index among the movers.
 
@@ -74,7 +84,7 @@ def tracklet_mask(
     mask = np.zeros(size, np.uint8)
     ids = np.cumsum(moving) * moving
     boxes = [(move(T_cam_velo @ tracklet.pose(frame), box_corners(tracklet.box)), k)
-             for tracklet, k in zip(tracklets, ids) if tracklet.pose(frame) is not None]  # fmt: skip
+             for tracklet, k in zip(tracklets, ids, strict=False) if tracklet.pose(frame) is not None]  # fmt: skip
     for corners, k in sorted(boxes, key=lambda box: -np.linalg.norm(box[0].mean(0))):
         outline = clip_box(corners)
         if len(outline) > 2:

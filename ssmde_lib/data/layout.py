@@ -43,7 +43,9 @@ class Clip:
     def depth_units(self) -> float:
         """What a metre is in the 16-bit depth pictures."""
         if "depth_png_units_per_metre" not in self.about:
-            raise UserError(f"{self.path} has depth, but no clip.json that names depth_png_units_per_metre: write it there.")
+            raise UserError(
+                f"{self.path} has depth, but no clip.json that names depth_png_units_per_metre: write it there."
+            )
         return self.about["depth_png_units_per_metre"]
 
     @cached_property
@@ -53,7 +55,9 @@ class Clip:
         try:
             return np.loadtxt(path).reshape(3, 3)
         except (OSError, ValueError):
-            raise UserError(f"{path} must hold the 3x3 intrinsics as 9 numbers: write it for this image size.") from None
+            raise UserError(
+                f"{path} must hold the 3x3 intrinsics as 9 numbers: write it for this image size."
+            ) from None
 
     @cached_property
     def size(self) -> tuple[int, int]:
@@ -69,7 +73,9 @@ class Clip:
         try:
             return np.loadtxt(path).reshape(len(self), 4, 4)
         except ValueError:
-            raise UserError(f"{path} must hold 16 numbers a line, one line a frame ({len(self)}): prepare the clip again.") from None
+            raise UserError(
+                f"{path} must hold 16 numbers a line, one line a frame ({len(self)}): prepare the clip again."
+            ) from None
 
     def stem(self, i: int) -> str:
         return Path(self.frames[i]).stem

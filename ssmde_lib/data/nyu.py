@@ -25,13 +25,18 @@ class NyuSequence(Sequence):
     SOURCE: ClassVar[str] = "NYU Depth v2"
     LICENCE: ClassVar[str] = "none stated (Silberman, Hoiem, Kohli, Fergus 2012)"
     URL: ClassVar[str] = "http://horatio.cs.nyu.edu/mit/silberman"
-    LABELLED: ClassVar[tuple[str, str]] = ("nyu_depth_v2/nyu_depth_v2_labeled.mat", "md5:520609c519fba3ba5ac58c8fefcc3530")
+    LABELLED: ClassVar[tuple[str, str]] = (
+        "nyu_depth_v2/nyu_depth_v2_labeled.mat",
+        "md5:520609c519fba3ba5ac58c8fefcc3530",
+    )
     SPLITS: ClassVar[tuple[str, str]] = ("indoor_seg_sup/splits.mat", "md5:08e3c3aea27130ac7c01ffd739a4535f")
     FPS: ClassVar[float] = 30.0
     STEP: ClassVar[int] = 10
     SIZE: ClassVar[tuple[int, int]] = (256, 320)
     DEPTH_UNITS: ClassVar[int] = 5000
-    CAMERA: ClassVar[np.ndarray] = np.array([[518.85790117, 0, 325.58244941], [0, 519.46961112, 253.73616633], [0, 0, 1]])
+    CAMERA: ClassVar[np.ndarray] = np.array(
+        [[518.85790117, 0, 325.58244941], [0, 519.46961112, 253.73616633], [0, 0, 1]]
+    )
     DISTORTION: ClassVar[tuple[float, ...]] = (0.20796615, -0.58613825, 0.00072231, 0.00104796, 0.49856987)
 
     folder: Path = field(kw_only=True)
@@ -72,9 +77,13 @@ def find_scenes(raw: str | Path, names: tuple[str, ...] = (), split: str | None 
     for folder in choose(found, names, raw, lambda folder, name: folder == name):
         frames = sorted((path.name for path in list_images(folder) if path.name.startswith("r-")), key=picture_time)
         for part, kept in split_by_rule(frames, split):
-            sequences.append(NyuVideo(folder.name, part, kept, NyuSequence.CAMERA, None, NyuSequence.DISTORTION, folder=folder))
+            sequences.append(
+                NyuVideo(folder.name, part, kept, NyuSequence.CAMERA, None, NyuSequence.DISTORTION, folder=folder)
+            )
     if not sequences:
-        raise UserError(f"{raw} holds neither nyu_depth_v2_labeled.mat nor scenes with r-*.ppm: use --download or unpack the raw video.")
+        raise UserError(
+            f"{raw} holds neither nyu_depth_v2_labeled.mat nor scenes with r-*.ppm: use --download or unpack the raw video."
+        )
     return sequences
 
 
@@ -96,15 +105,26 @@ def labelled(raw: Path) -> list[NyuLabelled]:
         with h5py.File(raw / "nyu_depth_v2_labeled.mat") as file:
             count = min(len(file["images"]), len(file["depths"]))
     except (OSError, KeyError, ValueError, NotImplementedError) as error:
-        name = "splits.mat" if "splits" in str(error) or not (raw / "splits.mat").is_file() else "nyu_depth_v2_labeled.mat or splits.mat"
+        name = (
+            "splits.mat"
+            if "splits" in str(error) or not (raw / "splits.mat").is_file()
+            else "nyu_depth_v2_labeled.mat or splits.mat"
+        )
         raise UserError(f"{raw}: {name} is missing or damaged: delete it and download it again (--download).") from None
     last = max(*test, *train)
     if last >= count:
-        raise UserError(f"{raw / 'splits.mat'} names picture {last + 1} of {count}: the two files do not belong together.")
+        raise UserError(
+            f"{raw / 'splits.mat'} names picture {last + 1} of {count}: the two files do not belong together."
+        )
     parts = [("test", test), *split_by_rule(list(train), None)]
     return [
         NyuLabelled(
-            "nyu_labelled", part, [f"{i:06d}" for i in indices], NyuSequence.CAMERA, targets=set() if part == "train" else None, folder=raw
+            "nyu_labelled",
+            part,
+            [f"{i:06d}" for i in indices],
+            NyuSequence.CAMERA,
+            targets=set() if part == "train" else None,
+            folder=raw,
         )
         for part, indices in parts
     ]

@@ -36,21 +36,31 @@ class Pack(Sequence):
     def depth(self, i: int) -> Float[np.ndarray, "h w"] | None:
         return self.clip.depth(i)
 
-    def dynamic_mask(self, i: int, K: Float[np.ndarray, "3 3"], size: tuple[int, int]) -> UInt8[np.ndarray, "h w"] | None:
+    def dynamic_mask(
+        self, i: int, K: Float[np.ndarray, "3 3"], size: tuple[int, int]
+    ) -> UInt8[np.ndarray, "h w"] | None:
         if self.masks is not None:
             return self.masks[i]
         mask = self.clip.dynamic_mask(i)
         return mask if mask is None else cv2.resize(mask, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
 
 
-def import_data(folder: str | Path, out: str | Path, size: tuple[int, int], limit: int | None = None, tracklets: str | Path | None = None) -> None:
+def import_data(
+    folder: str | Path,
+    out: str | Path,
+    size: tuple[int, int],
+    limit: int | None = None,
+    tracklets: str | Path | None = None,
+) -> None:
     """Make `folder` the data set `out`: a prepared set (train/, val/, test/) by links, a single clip by `import_clip`.
 
     Raises UserError where the folder is absent, lacks a split, or was prepared at another size than `size` (height, width).
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise UserError(f"{folder} is not there: prepare the data first (docs/data.md), or set data_folder of 01_data to where it lies.")
+        raise UserError(
+            f"{folder} is not there: prepare the data first (docs/data.md), or set data_folder of 01_data to where it lies."
+        )
     if any((folder / split).is_dir() for split in SPLITS):
         link_splits(folder, Path(out), size)
     else:
@@ -63,7 +73,9 @@ def link_splits(folder: Path, out: Path, size: tuple[int, int]) -> None:
         for clip in find_clips(folder, split):
             if clip.size != size:
                 there, wanted = ("{}x{}".format(*each) for each in (clip.size, size))
-                raise UserError(f"{clip.path} was prepared at {there}, not at {wanted}: set height and width of 01_data, or prepare it again.")
+                raise UserError(
+                    f"{clip.path} was prepared at {there}, not at {wanted}: set height and width of 01_data, or prepare it again."
+                )
         link(out / split, (folder / split).resolve())
 
 
@@ -72,7 +84,13 @@ def link(path: Path, target: Path) -> None:
         path.symlink_to(target, target_is_directory=True)
 
 
-def import_clip(folder: str | Path, out: str | Path, size: tuple[int, int], limit: int | None = None, tracklets: str | Path | None = None) -> None:
+def import_clip(
+    folder: str | Path,
+    out: str | Path,
+    size: tuple[int, int],
+    limit: int | None = None,
+    tracklets: str | Path | None = None,
+) -> None:
     """Write one clip of the layout as the train, val and test split of `out`, at `size` (height, width).
 
     All frames are kept, at most `limit`; sparse depth moves to its nearest pixel, none is interpolated. `tracklets` is the
@@ -83,7 +101,9 @@ def import_clip(folder: str | Path, out: str | Path, size: tuple[int, int], limi
     masks = None
     if tracklets:
         if clip.poses is None:
-            raise UserError(f"{clip.path} has no poses_cam_to_world.txt, which tracklets need: leave the tracklets out.")
+            raise UserError(
+                f"{clip.path} has no poses_cam_to_world.txt, which tracklets need: leave the tracklets out."
+            )
         K = resize_intrinsics(clip.K, clip.size, size)
         masks = tracklet_masks(tracklets, Path(tracklets).parents[1], clip.poses, K, size)
     pack = Pack(clip.name, "train", clip.frames, clip.K, clip.poses, clip=clip, masks=masks)

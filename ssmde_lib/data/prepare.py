@@ -60,7 +60,9 @@ class Sequence:
     def depth(self, i: int) -> Float[np.ndarray, "h w"] | None:
         """Depth (z) of frame i in metres, 0 where not measured; None without a measurement."""
 
-    def dynamic_mask(self, i: int, K: Float[np.ndarray, "3 3"], size: tuple[int, int]) -> UInt8[np.ndarray, "h w"] | None:
+    def dynamic_mask(
+        self, i: int, K: Float[np.ndarray, "3 3"], size: tuple[int, int]
+    ) -> UInt8[np.ndarray, "h w"] | None:
         """Moving instances of frame i, seen by a camera K with (height, width) pixels; None where unknown."""
 
 
@@ -79,7 +81,9 @@ def prepare(
     name was prepared with other settings.
     """
     if size[0] % 32 or size[1] % 32 or min(size) <= 0:
-        raise UserError(f"size {size[0]}x{size[1]} must be divisible by 32 in height and width: change --height and --width.")
+        raise UserError(
+            f"size {size[0]}x{size[1]} must be divisible by 32 in height and width: change --height and --width."
+        )
     if not sequences:
         raise UserError("nothing to prepare: no sequence was found or selected.")
     out = Path(out)
@@ -135,12 +139,14 @@ def prepare_clip(sequence: Sequence, out: Path, size, min_motion: float, limit: 
     return record
 
 
-def select_frames(sequence: Sequence, min_motion: float, limit: int | None, run) -> tuple[list[int], dict[str, list[str]]]:
+def select_frames(
+    sequence: Sequence, min_motion: float, limit: int | None, run
+) -> tuple[list[int], dict[str, list[str]]]:
     """Indices of the frames to keep, and the names of the others by reason."""
     keep_all = sequence.split == "test" or sequence.targets is not None
     kept, rejected, last = [], {}, None
     indices = range(len(sequence.frames[:limit]))
-    for i, thumbnail in zip(indices, run(partial(read_thumbnail, sequence), indices)):
+    for i, thumbnail in zip(indices, run(partial(read_thumbnail, sequence), indices), strict=False):
         if thumbnail is None:
             rejected.setdefault("unreadable", []).append(sequence.frames[i])
         elif keep_all or last is None or motion(last, thumbnail) >= min_motion:
@@ -201,7 +207,9 @@ def undistortion(sequence: Sequence, size: tuple[int, int]):
     return K, lambda image, interpolation: cv2.remap(image, *maps, interpolation)
 
 
-def project_points(points: Float[np.ndarray, "n 3"], K: Float[np.ndarray, "3 3"], size: tuple[int, int]) -> Float[np.ndarray, "h w"]:
+def project_points(
+    points: Float[np.ndarray, "n 3"], K: Float[np.ndarray, "3 3"], size: tuple[int, int]
+) -> Float[np.ndarray, "h w"]:
     """Depth map of points in the camera's frame: each at its nearest pixel, the nearest point of a pixel wins, 0 elsewhere."""
     points = points[points[:, 2] > 0.1]
     x, y = np.rint((points @ K.T)[:, :2] / points[:, 2:]).astype(np.int64).T
@@ -290,7 +298,9 @@ def script_options(size: tuple[int, int]):
         click.option("--height", default=size[0], show_default=True),
         click.option("--width", default=size[1], show_default=True),
         click.option("--limit", type=click.IntRange(1), help="At most so many frames a sequence."),
-        click.option("--min-motion", default=MIN_MOTION, show_default=True, help="Drop frames that moved less, pixels of 160."),
+        click.option(
+            "--min-motion", default=MIN_MOTION, show_default=True, help="Drop frames that moved less, pixels of 160."
+        ),
         click.option("--processes", default=os.cpu_count(), show_default=True, type=click.IntRange(1)),
     ]
     return lambda command: reduce(lambda decorated, option: option(decorated), reversed(options), command)
@@ -318,5 +328,3 @@ def read_table(path: str | Path, columns: int) -> Float[np.ndarray, "n columns"]
 def list_images(folder: Path) -> list[Path]:
     """The image files of a folder, by name."""
     return sorted(path for path in folder.glob("*") if path.suffix.lower() in (".png", ".jpg", ".jpeg", ".ppm"))
-
-

@@ -43,17 +43,29 @@ class Triplets(Dataset):
             raise UserError(f"clips have different sizes {sorted(sizes)}: prepare the data set at one size.")
         self.size = height, width = sizes.pop()
         if height % 32 or width % 32:
-            raise UserError(f"image size {height}x{width} of {clips[0].path} is not divisible by 32: resize the frames.")
+            raise UserError(
+                f"image size {height}x{width} of {clips[0].path} is not divisible by 32: resize the frames."
+            )
         self.clips, self.frame_stride = clips, frame_stride
         self.index = [(c, i) for c, clip in enumerate(clips) for i in clip.targets(frame_stride)]
         if not self.index:
-            raise UserError(f"{clips[0].path} has too few frames for triplets with step {frame_stride}: use longer clips or a smaller step.")
+            raise UserError(
+                f"{clips[0].path} has too few frames for triplets with step {frame_stride}: use longer clips or a smaller step."
+            )
         bytes_a_pixel = 3 + 4 * bool(pseudo) + 3 * bool(labels)
         held = height * width * sum(map(len, clips)) * bytes_a_pixel <= memory
         self.images = [FrameCache(partial(read_frame, clip, size=self.size), range(len(clip)), held) for clip in clips]
         self.intrinsics = [torch.from_numpy(resize_intrinsics(clip.K, clip.size, self.size)).float() for clip in clips]
-        self.pseudo = [FrameCache(partial(read_pseudo_frame, clip, pseudo), clip.targets(frame_stride), held) for clip in clips] if pseudo else None
-        self.labels = [FrameCache(partial(read_label, clip, labels), clip.targets(frame_stride), held) for clip in clips] if labels else None
+        self.pseudo = (
+            [FrameCache(partial(read_pseudo_frame, clip, pseudo), clip.targets(frame_stride), held) for clip in clips]
+            if pseudo
+            else None
+        )
+        self.labels = (
+            [FrameCache(partial(read_label, clip, labels), clip.targets(frame_stride), held) for clip in clips]
+            if labels
+            else None
+        )
 
     def __len__(self) -> int:
         return len(self.index)
@@ -61,7 +73,12 @@ class Triplets(Dataset):
     def __getitem__(self, item: int) -> dict:
         c, i = self.index[item]
         images = self.images[c]
-        sample = {"tgt": images[i], "prev": images[i - self.frame_stride], "next": images[i + self.frame_stride], "K": self.intrinsics[c]}
+        sample = {
+            "tgt": images[i],
+            "prev": images[i - self.frame_stride],
+            "next": images[i + self.frame_stride],
+            "K": self.intrinsics[c],
+        }
         if self.pseudo:
             sample["relative_depth"] = self.pseudo[c][i][None]
         if self.labels:

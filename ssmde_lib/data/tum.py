@@ -65,7 +65,9 @@ class TumSequence(Sequence):
         for camera, facts in cls.CAMERAS.items():
             if camera in name:
                 return facts
-        raise UserError(f"{name} names none of {', '.join(cls.CAMERAS)}: keep the official folder name, the intrinsics go by it.")
+        raise UserError(
+            f"{name} names none of {', '.join(cls.CAMERAS)}: keep the official folder name, the intrinsics go by it."
+        )
 
     @classmethod
     def archive(cls, name: str) -> str:
@@ -78,7 +80,9 @@ class TumSequence(Sequence):
         return T_world_marker
 
 
-def download_sequences(kind: type[TumSequence], raw: str | Path, names: tuple[str, ...], url: str | None = None) -> None:
+def download_sequences(
+    kind: type[TumSequence], raw: str | Path, names: tuple[str, ...], url: str | None = None
+) -> None:
     """Download and unpack the named sequences."""
     if not names:
         raise UserError(f"name the sequences to download, such as --sequences {kind.TEST[0]}.")
@@ -93,7 +97,9 @@ def preparation(kind: type[TumSequence], about: str) -> click.Command:
     @click.command(help=about)
     @script_options(kind.SIZE)
     @click.option("--sequences", multiple=True, help="Only this sequence; may be repeated.")
-    @click.option("--split", type=click.Choice(["train", "val", "test"]), help="Put all into this split, instead of by rule.")
+    @click.option(
+        "--split", type=click.Choice(["train", "val", "test"]), help="Put all into this split, instead of by rule."
+    )
     @click.option("--download", is_flag=True, help="Fetch the named sequences into RAW first.")
     @click.option("--url", default=kind.URL, show_default=True, help="Server or mirror to download from.")
     def main(raw, out, height, width, sequences, split, download, url, **settings):
@@ -110,10 +116,14 @@ def find_sequences(
     """The sequences under `raw`, all or the named ones; `kind.TEST` are the test split, of others the last tenth is validation."""
     found = sorted(path.parent for path in Path(raw).glob("**/rgb") if path.is_dir())
     sequences = []
-    for folder in choose(found, names, raw, lambda folder, name: folder.removeprefix(kind.PREFIX) == name.removeprefix(kind.PREFIX)):
+    for folder in choose(
+        found, names, raw, lambda folder, name: folder.removeprefix(kind.PREFIX) == name.removeprefix(kind.PREFIX)
+    ):
         sequences += read_sequence(kind, folder, split)
     if not sequences:
-        raise UserError(f"{raw} holds no {kind.SOURCE} sequence: expected folders with rgb/, depth/ and groundtruth.txt.")
+        raise UserError(
+            f"{raw} holds no {kind.SOURCE} sequence: expected folders with rgb/, depth/ and groundtruth.txt."
+        )
     return sequences
 
 
@@ -129,13 +139,19 @@ def read_sequence(kind: type[TumSequence], folder: Path, split: str | None) -> l
     T_world_cam = kind.to_cam(T_world_cam)
     depth_files = match_depth(images, times, list_images(folder / "depth"))
     sequences = []
-    for part, indices in split_by_rule(list(np.flatnonzero(known)), "test" if split is None and name in kind.TEST else split):
+    for part, indices in split_by_rule(
+        list(np.flatnonzero(known)), "test" if split is None and name in kind.TEST else split
+    ):
         frames = [images[i].name for i in indices]
         K = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
         nearest = {frame: depth_files[frame] for frame in frames if frame in depth_files}
-        sequences.append(kind(name, part, frames, K, T_world_cam[indices], distortion, folder=folder, depth_files=nearest))
+        sequences.append(
+            kind(name, part, frames, K, T_world_cam[indices], distortion, folder=folder, depth_files=nearest)
+        )
     if not sequences:
-        raise UserError(f"{folder}: no picture's time lies within groundtruth.txt: both must come from the same sequence.")
+        raise UserError(
+            f"{folder}: no picture's time lies within groundtruth.txt: both must come from the same sequence."
+        )
     sequences[0].rejected = {"no pose": [images[i].name for i in np.flatnonzero(~known)]} if not known.all() else {}
     return sequences
 
@@ -144,7 +160,9 @@ def timestamps(paths: list[Path]) -> Float[np.ndarray, " n"]:
     try:
         return np.array([float(path.stem) for path in paths])
     except ValueError:
-        raise UserError(f"{paths[0].parent} must hold files named by their time in seconds: keep the official names.") from None
+        raise UserError(
+            f"{paths[0].parent} must hold files named by their time in seconds: keep the official names."
+        ) from None
 
 
 def match_depth(images: list[Path], times: Float[np.ndarray, " n"], depth: list[Path]) -> dict[str, Path]:
@@ -154,7 +172,9 @@ def match_depth(images: list[Path], times: Float[np.ndarray, " n"], depth: list[
     distance = np.abs(times[:, None] - timestamps(depth))
     nearest = distance.argmin(1)
     return {
-        image.name: depth[j] for image, j, d in zip(images, nearest, distance.min(1), strict=True) if d <= MAX_DEPTH_DELAY
+        image.name: depth[j]
+        for image, j, d in zip(images, nearest, distance.min(1), strict=True)
+        if d <= MAX_DEPTH_DELAY
     }
 
 
@@ -166,7 +186,11 @@ def interpolate_poses(
     if len(trajectory) < 2:
         raise UserError("groundtruth.txt needs at least two poses: unpack the sequence again.")
     after = np.searchsorted(trajectory[:, 0], times).clip(1, len(trajectory) - 1)
-    known = (times >= trajectory[0, 0]) & (times <= trajectory[-1, 0]) & (np.diff(trajectory[:, 0])[after - 1] <= MAX_POSE_GAP)
+    known = (
+        (times >= trajectory[0, 0])
+        & (times <= trajectory[-1, 0])
+        & (np.diff(trajectory[:, 0])[after - 1] <= MAX_POSE_GAP)
+    )
     inside = times.clip(trajectory[0, 0], trajectory[-1, 0])
     T = np.tile(np.eye(4), (len(times), 1, 1))
     T[:, :3, :3] = Slerp(trajectory[:, 0], Rotation.from_quat(trajectory[:, 4:]))(inside).as_matrix()

@@ -58,7 +58,11 @@ class Video(Sequence):
 
 
 def open_recording(
-    source: str | Path, fov: float | None = None, k_file: str | Path | None = None, stride: int = 1, split: str | None = None
+    source: str | Path,
+    fov: float | None = None,
+    k_file: str | Path | None = None,
+    stride: int = 1,
+    split: str | None = None,
 ) -> list[Sequence]:
     """The clips of a folder of pictures or a video file; intrinsics as `find_intrinsics`. Raises UserError on what cannot be read."""
     source = Path(source)
@@ -67,14 +71,20 @@ def open_recording(
     if source.is_dir():
         frames = [path.name for path in list_images(source)][::stride]
         if not frames:
-            raise UserError(f"{source} holds no .png, .jpg or .ppm pictures: point to a folder of pictures or a video file.")
-        make = lambda name, frames: Pictures(source.name, name, frames, np.eye(3), folder=source)
+            raise UserError(
+                f"{source} holds no .png, .jpg or .ppm pictures: point to a folder of pictures or a video file."
+            )
+
+        def make(name, frames):
+            return Pictures(source.name, name, frames, np.eye(3), folder=source)
     elif source.is_file():
         capture = cv2.VideoCapture(str(source))
         frames = [str(number) for number in range(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), stride)]
         if not frames:
             raise UserError(f"{source} is not a video that OpenCV can read: convert it to H.264 .mp4 first.")
-        make = lambda name, frames: Video(source.stem, name, frames, np.eye(3), path=source)
+
+        def make(name, frames):
+            return Video(source.stem, name, frames, np.eye(3), path=source)
     else:
         raise UserError(f"{source} does not exist: point to a folder of pictures or a video file.")
     sequences = [make(*part) for part in split_by_rule(frames, split)]
@@ -96,16 +106,22 @@ def find_intrinsics(
     if k_file is not None:
         K = read_table(k_file, 3)
         if K.shape != (3, 3) or not (0.2 < K[0, 2] / width < 0.8 and 0.2 < K[1, 2] / height < 0.8):
-            raise UserError(f"{k_file} does not fit pictures of {width}x{height}: give the 3x3 K for the original size of the pictures.")
+            raise UserError(
+                f"{k_file} does not fit pictures of {width}x{height}: give the 3x3 K for the original size of the pictures."
+            )
         return K
     if fov is not None:
         if not 1 < fov < 170:
-            raise UserError(f"--fov is {fov}: give the horizontal field of view in degrees, between 1 and 170 (a phone has about 65).")
+            raise UserError(
+                f"--fov is {fov}: give the horizontal field of view in degrees, between 1 and 170 (a phone has about 65)."
+            )
         focal = width / 2 / tan(radians(fov) / 2)
     else:
         focal = exif_focal(picture) * hypot(height, width) / DIAGONAL_35MM if picture else 0
         if not focal:
-            raise UserError("intrinsics are unknown: give --fov (a phone has about 65 degrees) or --k-file; no EXIF focal length was found.")
+            raise UserError(
+                "intrinsics are unknown: give --fov (a phone has about 65 degrees) or --k-file; no EXIF focal length was found."
+            )
     return np.array([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]])
 
 
@@ -115,7 +131,9 @@ def exif_focal(picture: Path) -> float:
         return float(image.getexif().get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.FocalLengthIn35mmFilm, 0))
 
 
-def calibrate(pictures: list[UInt8[np.ndarray, "h w 3"]], corners: tuple[int, int]) -> tuple[Float[np.ndarray, "3 3"], float]:
+def calibrate(
+    pictures: list[UInt8[np.ndarray, "h w 3"]], corners: tuple[int, int]
+) -> tuple[Float[np.ndarray, "3 3"], float]:
     """K, and the reprojection error in pixels, from pictures of a flat checkerboard with (columns, rows) inner corners (Zhang 2000).
 
     Lens distortion is fitted with it, so that K is right near the middle. Raises UserError with fewer than 5 usable pictures.

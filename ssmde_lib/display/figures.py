@@ -15,6 +15,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ssmde_lib.inference.colours import colourise as colourise
 from ssmde_lib.inference.colours import to_image
 
 ERROR_MAP = "cividis"
@@ -63,12 +64,12 @@ def image_grid(rows, titles=None, labels=None, width: float = 10.0) -> Figure:
     )
     for axis in axes.flat:
         axis.set(xticks=[], yticks=[], frame_on=False)
-    for row, images in zip(axes, rows):
-        for axis, image in zip(row, images):
+    for row, images in zip(axes, rows, strict=False):
+        for axis, image in zip(row, images, strict=False):
             axis.imshow(image, cmap="gray" if image.ndim == 2 else None)
-    for axis, title in zip(axes[0], titles or []):
+    for axis, title in zip(axes[0], titles or [], strict=False):
         axis.set_title(title, fontsize=10)
-    for axis, label in zip(axes[:, 0], labels or []):
+    for axis, label in zip(axes[:, 0], labels or [], strict=False):
         axis.set_ylabel(label, fontsize=10)
     return figure
 
@@ -78,7 +79,7 @@ def contact_sheet(images, columns: int = 4, titles=None, width: float = 10.0) ->
     images = list(images)
     rows = [images[start : start + columns] for start in range(0, len(images), columns)]
     figure = image_grid(rows, width=width)
-    for axis, title in zip(figure.axes, titles or []):
+    for axis, title in zip(figure.axes, titles or [], strict=False):
         axis.set_title(title, fontsize=9)
     return figure
 

@@ -6,6 +6,16 @@ from ssmde_lib.evaluation.protocols import PROTOCOLS, Protocol, get_protocol
 from ssmde_lib.evaluation.results import Results, comparison_table, paired_difference
 
 __all__ = [
-    "PROTOCOLS", "Protocol", "Results", "Sample", "comparison_table", "constant", "evaluate", "evaluate_clips", "evaluate_image",
-    "get_protocol", "paired_difference", "training_median",
+    "PROTOCOLS",
+    "Protocol",
+    "Results",
+    "Sample",
+    "comparison_table",
+    "constant",
+    "evaluate",
+    "evaluate_clips",
+    "evaluate_image",
+    "get_protocol",
+    "paired_difference",
+    "training_median",
 ]

@@ -30,7 +30,9 @@ class Sample:
     dynamic_mask: UInt8[np.ndarray, "h w"] | None = None
 
 
-def evaluate_clips(predict: Predict, clips: list[Clip], protocol: Protocol, *, batch: int = 8, progress: bool = False) -> Results:
+def evaluate_clips(
+    predict: Predict, clips: list[Clip], protocol: Protocol, *, batch: int = 8, progress: bool = False
+) -> Results:
     """Run `predict` (uint8 RGB images b h w 3 to depth b h w, up to the protocol's alignment) on all frames with a depth map.
 
     Where a clip names `targets` (a benchmark's list) only these count.
@@ -61,7 +63,9 @@ def read_truth(clip: Clip, i: int) -> Float[np.ndarray, "h w"] | None:
     return read_image(path, cv2.IMREAD_UNCHANGED).astype(np.float32) / clip.depth_units
 
 
-def predict_averaged(predict: Predict, images: UInt8[np.ndarray, "b h w 3"], protocol: Protocol) -> Float[np.ndarray, "b h w"]:
+def predict_averaged(
+    predict: Predict, images: UInt8[np.ndarray, "b h w 3"], protocol: Protocol
+) -> Float[np.ndarray, "b h w"]:
     """The prediction, or with `flip_average` its mean with the mirrored image's, mirrored back."""
     if not protocol.flip_average:
         return predict(images)
@@ -81,7 +85,9 @@ def evaluate(samples: Iterable[Sample], protocol: Protocol) -> Results:
         if record:
             records.append(record)
     if not records:
-        raise UserError(f"no image has valid ground truth for protocol {protocol.name!r}: point to clips with a depth/ folder.")
+        raise UserError(
+            f"no image has valid ground truth for protocol {protocol.name!r}: point to clips with a depth/ folder."
+        )
     return Results(protocol, records)
 
 
@@ -95,7 +101,9 @@ def evaluate_image(sample: Sample, protocol: Protocol) -> dict | None:
         return None
     pred = resize_depth(sample.pred, sample.gt.shape, protocol.resize_inverse)
     if not (np.isfinite(pred).all() and (pred > 0).all()):
-        raise UserError(f"the predicted depth of frame {sample.frame} of {sample.clip} is not finite and positive: check the network.")
+        raise UserError(
+            f"the predicted depth of frame {sample.frame} of {sample.clip} is not finite and positive: check the network."
+        )
     alignment = fit_alignment(pred, sample.gt, valid, protocol.alignment)
     # Sparse truth is the common case: everything but the edges needs the valid pixels alone.
     p = np.clip(alignment(pred[valid]), protocol.min_depth, protocol.max_depth)
@@ -114,7 +122,9 @@ def evaluate_image(sample: Sample, protocol: Protocol) -> dict | None:
     return record
 
 
-def resize_depth(depth: Float[np.ndarray, "_ _"], size: tuple[int, int], inverse: bool = False) -> Float[np.ndarray, "h w"]:
+def resize_depth(
+    depth: Float[np.ndarray, "_ _"], size: tuple[int, int], inverse: bool = False
+) -> Float[np.ndarray, "h w"]:
     """Bilinear resize to (h, w), of depth or of inverse depth; pixel centres as in docs/design.md, which are OpenCV's."""
     if depth.shape == size:
         return depth

@@ -18,7 +18,9 @@ def trajectory(motions: Float[np.ndarray, "m 4 4"]) -> Float[np.ndarray, "n 4 4"
     return np.stack(poses)
 
 
-def umeyama(source: Float[np.ndarray, "n 3"], target: Float[np.ndarray, "n 3"], with_scale: bool = True) -> Float[np.ndarray, "4 4"]:
+def umeyama(
+    source: Float[np.ndarray, "n 3"], target: Float[np.ndarray, "n 3"], with_scale: bool = True
+) -> Float[np.ndarray, "4 4"]:
     """The similarity (or rigid motion) that maps source points onto target points with least squares (Umeyama 1991)."""
     mean_source, mean_target = source.mean(0), target.mean(0)
     x, y = source - mean_source, target - mean_target
@@ -65,9 +67,14 @@ def absolute_trajectory_error(pred: Poses, gt: Poses, align: str = "similarity")
 
 def relative_pose_error(pred: Poses, gt: Poses, delta: int = 1, align: str = "similarity") -> dict[str, float]:
     """RPE over `delta` frames: root mean square of translation (metres) and rotation (degrees) errors."""
-    error = relative_errors(align_trajectory(pred, gt, align), gt, np.arange(len(gt) - delta), np.arange(delta, len(gt)))
+    error = relative_errors(
+        align_trajectory(pred, gt, align), gt, np.arange(len(gt) - delta), np.arange(delta, len(gt))
+    )
     translation, rotation = np.linalg.norm(error[:, :3, 3], axis=1), rotation_angle(error)
-    return {"translation": float(np.sqrt(np.mean(translation**2))), "rotation": float(np.rad2deg(np.sqrt(np.mean(rotation**2))))}
+    return {
+        "translation": float(np.sqrt(np.mean(translation**2))),
+        "rotation": float(np.rad2deg(np.sqrt(np.mean(rotation**2)))),
+    }
 
 
 def kitti_odometry_error(
@@ -86,7 +93,9 @@ def kitti_odometry_error(
         if (last := int(np.searchsorted(driven, driven[first] + length, side="right"))) < len(gt)
     ]
     if not stretches:
-        raise UserError(f"the drive is {driven[-1]:.0f} m long, shorter than {min(lengths)} m: use ATE and RPE, or shorter lengths.")
+        raise UserError(
+            f"the drive is {driven[-1]:.0f} m long, shorter than {min(lengths)} m: use ATE and RPE, or shorter lengths."
+        )
     first, last, length = (np.array(column) for column in zip(*stretches, strict=True))
     error = relative_errors(pred, gt, first, last)
     return {

@@ -33,7 +33,9 @@ class Protocol:
         if self.alignment not in ALIGNMENTS:
             raise UserError(f"unknown alignment {self.alignment!r}: choose one of {', '.join(ALIGNMENTS)}.")
         if not 0 < self.min_depth < self.max_depth:
-            raise UserError(f"depth range {self.min_depth}–{self.max_depth} of protocol {self.name!r} must be positive and rising.")
+            raise UserError(
+                f"depth range {self.min_depth}–{self.max_depth} of protocol {self.name!r} must be positive and rising."
+            )
 
     def valid(self, gt: Float[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
         """Pixels that count: measured, in range, inside of the crop."""

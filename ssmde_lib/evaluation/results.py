@@ -47,7 +47,9 @@ class Results:
         """Mean edge errors in pixels; empty where the truth is sparse."""
         return mean_by_key([record["edges"] for record in self.records if record.get("edges")])
 
-    def intervals(self, draws: int = 2000, level: float = 0.95, seed: int = 0) -> dict[str, dict[str, list[float]]] | None:
+    def intervals(
+        self, draws: int = 2000, level: float = 0.95, seed: int = 0
+    ) -> dict[str, dict[str, list[float]]] | None:
         """Bootstrap intervals over clips: neighbouring frames are no independent samples. None with a single clip."""
         clips = self.clips()
         if len(clips) < 2:
@@ -100,7 +102,13 @@ def comparison_table(results: dict[str, Results], region: str = "all") -> str:
 
 
 def paired_difference(
-    a: Results, b: Results, region: str = "all", metric: str = "abs_rel", draws: int = 2000, level: float = 0.95, seed: int = 0
+    a: Results,
+    b: Results,
+    region: str = "all",
+    metric: str = "abs_rel",
+    draws: int = 2000,
+    level: float = 0.95,
+    seed: int = 0,
 ) -> dict[str, float | list[float] | None]:
     """Mean of a - b over the same images, and its bootstrap interval over clips (None with a single clip): is it more than chance?"""
     if [(r["clip"], r["frame"]) for r in a.records] != [(r["clip"], r["frame"]) for r in b.records]:
@@ -131,7 +139,9 @@ def interval(samples: np.ndarray, level: float) -> list[float]:
 
 
 def mean_by_key(rows: list[dict[str, float]]) -> dict[str, float]:
-    keys = sorted({key for row in rows for key in row}, key=lambda key: float(key.split("-")[0]) if key[0].isdigit() else 0)
+    keys = sorted(
+        {key for row in rows for key in row}, key=lambda key: float(key.split("-")[0]) if key[0].isdigit() else 0
+    )
     return {key: float(np.mean([row[key] for row in rows if key in row])) for key in keys}
 
 

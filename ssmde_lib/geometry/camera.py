@@ -16,7 +16,9 @@ Matrix = TypeVar("Matrix", Tensor, np.ndarray)
 NEAR = 1e-3  # depths below this count as behind the camera
 
 
-def pixel_grid(height: int, width: int, *, device: torch.device | str, dtype: torch.dtype = torch.float32) -> Float[Tensor, "2 h w"]:
+def pixel_grid(
+    height: int, width: int, *, device: torch.device | str, dtype: torch.dtype = torch.float32
+) -> Float[Tensor, "2 h w"]:
     """The x and y coordinates of every pixel centre."""
     y, x = torch.meshgrid(
         torch.arange(height, device=device, dtype=dtype), torch.arange(width, device=device, dtype=dtype), indexing="ij"
@@ -24,7 +26,9 @@ def pixel_grid(height: int, width: int, *, device: torch.device | str, dtype: to
     return torch.stack([x, y])
 
 
-def homogeneous_grid(height: int, width: int, *, device: torch.device | str, dtype: torch.dtype = torch.float32) -> Float[Tensor, "3 hw"]:
+def homogeneous_grid(
+    height: int, width: int, *, device: torch.device | str, dtype: torch.dtype = torch.float32
+) -> Float[Tensor, "3 hw"]:
     """Pixel centres as columns (x, y, 1), row by row."""
     grid = pixel_grid(height, width, device=device, dtype=dtype).flatten(1)
     return torch.cat([grid, torch.ones_like(grid[:1])])
@@ -38,7 +42,9 @@ def backproject(depth: Float[Tensor, "b 1 h w"], K: Float[Tensor, "b 3 3"]) -> F
     return depth * rays.unflatten(2, (height, width))
 
 
-def project(points: Float[Tensor, "b 3 h w"], K: Float[Tensor, "b 3 3"]) -> tuple[Float[Tensor, "b 2 h w"], Float[Tensor, "b 1 h w"]]:
+def project(
+    points: Float[Tensor, "b 3 h w"], K: Float[Tensor, "b 3 3"]
+) -> tuple[Float[Tensor, "b 2 h w"], Float[Tensor, "b 1 h w"]]:
     """Pixels (x, y) and depth (z) of points of the camera's frame; points behind the camera land far outside of the image."""
     homogeneous = (K @ points.flatten(2)).unflatten(2, points.shape[-2:])
     return homogeneous[:, :2] / points[:, 2:].clamp(min=NEAR), points[:, 2:]
@@ -56,7 +62,9 @@ def normals(depth: Float[Tensor, "b 1 h w"], K: Float[Tensor, "b 3 3"]) -> Float
     x, y = pixel_grid(height, width, device=depth.device, dtype=depth.dtype)[:, 1:-1, 1:-1]
     fx, fy, cx, cy = (K[:, i, j, None, None, None] for i, j in ((0, 0), (1, 1), (0, 2), (1, 2)))
     parts = fx * a, fy * b, -(1 + (x - cx) * a + (y - cy) * b)
-    length = sum(part.square() for part in parts).clamp(min=1e-24).sqrt()  # F.normalize reduces over three channels ten times slower
+    length = (
+        sum(part.square() for part in parts).clamp(min=1e-24).sqrt()
+    )  # F.normalize reduces over three channels ten times slower
     return F.pad(torch.cat([part / length for part in parts], 1), (1, 1, 1, 1), mode="replicate")
 
 

@@ -25,7 +25,9 @@ class Warp(NamedTuple):
     pixels: Float[Tensor, "b 2 h w"]  # x, y in the source image
 
 
-def reproject(depth_tgt: Float[Tensor, "b 1 h w"], K: Float[Tensor, "b 3 3"], T_src_tgt: Float[Tensor, "b 4 4"]) -> tuple[Tensor, Tensor, Tensor]:
+def reproject(
+    depth_tgt: Float[Tensor, "b 1 h w"], K: Float[Tensor, "b 3 3"], T_src_tgt: Float[Tensor, "b 4 4"]
+) -> tuple[Tensor, Tensor, Tensor]:
     """Where the target's pixels lie in the source: pixels "b 2 h w", depth "b 1 h w", valid "b 1 h w".
 
     project(T backproject(depth)) with its matrices multiplied first: (K R K^-1) (x, y, 1) depth + K t.
@@ -45,11 +47,16 @@ def sample(image: Float[Tensor, "b c h w"], pixels: Float[Tensor, "b 2 h2 w2"]) 
     """Bilinear values of an image at pixel coordinates; outside of it, the nearest border value."""
     height, width = image.shape[-2:]
     half = pixels.new_tensor([(width - 1) / 2, (height - 1) / 2])
-    return F.grid_sample(image, pixels.permute(0, 2, 3, 1) / half - 1, mode="bilinear", padding_mode="border", align_corners=True)
+    return F.grid_sample(
+        image, pixels.permute(0, 2, 3, 1) / half - 1, mode="bilinear", padding_mode="border", align_corners=True
+    )
 
 
 def synthesize(
-    source: Float[Tensor, "b c h w"], depth_tgt: Float[Tensor, "b 1 h w"], K: Float[Tensor, "b 3 3"], T_src_tgt: Float[Tensor, "b 4 4"]
+    source: Float[Tensor, "b c h w"],
+    depth_tgt: Float[Tensor, "b 1 h w"],
+    K: Float[Tensor, "b 3 3"],
+    T_src_tgt: Float[Tensor, "b 4 4"],
 ) -> Warp:
     """Rebuild the target frame from the source: each target pixel takes the source's value where its point is seen."""
     pixels, depth, valid = reproject(depth_tgt, K, T_src_tgt)
@@ -62,7 +69,10 @@ def relative_difference(a: Float[Tensor, "*s"], b: Float[Tensor, "*s"]) -> Float
 
 
 def depth_difference(
-    depth_tgt: Float[Tensor, "b 1 h w"], depth_src: Float[Tensor, "b 1 h w"], K: Float[Tensor, "b 3 3"], T_src_tgt: Float[Tensor, "b 4 4"]
+    depth_tgt: Float[Tensor, "b 1 h w"],
+    depth_src: Float[Tensor, "b 1 h w"],
+    K: Float[Tensor, "b 3 3"],
+    T_src_tgt: Float[Tensor, "b 4 4"],
 ) -> tuple[Float[Tensor, "b 1 h w"], Bool[Tensor, "b 1 h w"]]:
     """D_diff in [0, 1] between the target's depth moved into the source's frame and the source's own depth there, and where it is valid."""
     sampled, valid, computed, _ = synthesize(depth_src, depth_tgt, K, T_src_tgt)

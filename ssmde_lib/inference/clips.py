@@ -28,5 +28,8 @@ def predict_motion(pose_net: PoseNet, clip: Clip, frame_stride: int, batch: int 
     """T_next_tgt from every frame i to frame i + step, i = 0 … len(clip) - step - 1."""
     device = next(pose_net.parameters()).device
     images = torch.from_numpy(np.stack([clip.image(i) for i in range(len(clip))])).to(device).permute(0, 3, 1, 2)
-    pairs = [(images[i : i + batch], images[i + frame_stride : i + frame_stride + batch]) for i in range(0, len(clip) - frame_stride, batch)]
+    pairs = [
+        (images[i : i + batch], images[i + frame_stride : i + frame_stride + batch])
+        for i in range(0, len(clip) - frame_stride, batch)
+    ]
     return rigid(torch.cat([pose_net(tgt[: len(nxt)] / 255, nxt / 255) for tgt, nxt in pairs]))

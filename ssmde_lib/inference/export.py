@@ -32,14 +32,22 @@ def export_onnx(predictor: Predictor, path: str | Path, size: tuple[int, int] | 
     if size is None:
         raise UserError("the checkpoint does not say its image size: give --size HEIGHT WIDTH.")
     if min(size) < 64 or size[0] % 32 or size[1] % 32:
-        raise UserError(f"size {size[0]}x{size[1]} does not suit the network: give multiples of 32, at least 64, by --size.")
+        raise UserError(
+            f"size {size[0]}x{size[1]} does not suit the network: give multiples of 32, at least 64, by --size."
+        )
     model = DepthFromImages(predictor).to("cpu").eval()
     example = torch.rand(2, 3, *size, device="cpu", generator=torch.Generator("cpu").manual_seed(0))
     axes = {"images": {0: "batch"}, "depth": {0: "batch"}}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter that needs no onnxscript warns of its age
         torch.onnx.export(
-            model, (example,), str(path), dynamo=False, input_names=["images"], output_names=["depth"], dynamic_axes=axes
+            model,
+            (example,),
+            str(path),
+            dynamo=False,
+            input_names=["images"],
+            output_names=["depth"],
+            dynamic_axes=axes,
         )
     return parity_error(model, path, size)
 

@@ -50,7 +50,9 @@ class Predictor:
         """From our `.safetensors`, a folder of Monodepth2's (`encoder.pth`, `depth.pth`), or a `.ckpt` of SC-Depth."""
         path = Path(path)
         if path == BUNDLED_STUDENT and not path.is_file():
-            raise UserError(f"the shipped weights {path} are missing: train the student (notebook 08) or give --checkpoint.")
+            raise UserError(
+                f"the shipped weights {path} are missing: train the student (notebook 08) or give --checkpoint."
+            )
         if path.is_dir():
             net, record = load_monodepth2(path)
         elif path.suffix == ".ckpt":
@@ -74,7 +76,9 @@ class Predictor:
         """Depth as the network gives it, for an evaluator that resizes only once."""
         size = self.size or tuple(max(64, round(side / 32) * 32) for side in images.shape[1:3])
         resized = np.stack([resize_image(image, size) for image in images])
-        tensor = torch.from_numpy(resized).to(self.device).permute(0, 3, 1, 2).to(memory_format=torch.channels_last) / 255
+        tensor = (
+            torch.from_numpy(resized).to(self.device).permute(0, 3, 1, 2).to(memory_format=torch.channels_last) / 255
+        )
         return self.net.depth(self.net(tensor)[0])[:, 0].float().cpu().numpy()
 
 

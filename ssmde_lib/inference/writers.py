@@ -46,7 +46,11 @@ def write_picture(path: str | Path, picture: np.ndarray) -> None:
 
 
 def write_point_cloud(
-    path: str | Path, depth: Float[np.ndarray, "h w"], image: UInt8[np.ndarray, "h w 3"], K: Float[np.ndarray, "3 3"], far: float | None = None
+    path: str | Path,
+    depth: Float[np.ndarray, "h w"],
+    image: UInt8[np.ndarray, "h w 3"],
+    K: Float[np.ndarray, "3 3"],
+    far: float | None = None,
 ) -> None:
     """Binary .ply of coloured points in the camera's frame (x right, y down, z forward); points beyond `far` are left out."""
     y, x = np.mgrid[: depth.shape[0], : depth.shape[1]]
@@ -77,7 +81,9 @@ class VideoFile:
         picture = picture[: picture.shape[0] // 2 * 2, : picture.shape[1] // 2 * 2]
         if self.writer is None:
             with quiet_opencv():  # it complains of the tag, and takes the right codec all the same
-                self.writer = cv2.VideoWriter(str(self.path), cv2.VideoWriter_fourcc(*"VP90"), self.fps, picture.shape[1::-1])
+                self.writer = cv2.VideoWriter(
+                    str(self.path), cv2.VideoWriter_fourcc(*"VP90"), self.fps, picture.shape[1::-1]
+                )
             if not self.writer.isOpened():
                 raise UserError(
                     f"{self.path} cannot be written: check that its folder exists, and that OpenCV is PyPI's opencv-python, which has the VP9 encoder."

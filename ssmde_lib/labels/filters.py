@@ -19,7 +19,10 @@ ALIKE = 1.25  # ratio of two depths up to which they agree
 
 
 def reprojection_error(
-    depth_tgt: Float[Tensor, "b 1 h w"], depth_src: Float[Tensor, "b 1 h w"], K: Float[Tensor, "b 3 3"], T_src_tgt: Float[Tensor, "b 4 4"]
+    depth_tgt: Float[Tensor, "b 1 h w"],
+    depth_src: Float[Tensor, "b 1 h w"],
+    K: Float[Tensor, "b 3 3"],
+    T_src_tgt: Float[Tensor, "b 4 4"],
 ) -> tuple[Float[Tensor, "b 1 h w"], Bool[Tensor, "b 1 h w"]]:
     """Forward-backward error |d' - d| / d and where it is valid: go to the source by the target's depth, come back by the source's.
 
@@ -34,7 +37,9 @@ def reprojection_error(
 
 
 def filter_mask(
-    errors: Sequence[Float[Tensor, "b 1 h w"]], valids: Sequence[Bool[Tensor, "b 1 h w"]], threshold: float | str = "mean"
+    errors: Sequence[Float[Tensor, "b 1 h w"]],
+    valids: Sequence[Bool[Tensor, "b 1 h w"]],
+    threshold: float | str = "mean",
 ) -> Bool[Tensor, "b 1 h w"]:
     """Keep a pixel whose smallest valid error over the views is below `threshold`: a relative error, or "mean", each image's own.
 
@@ -43,7 +48,9 @@ def filter_mask(
     error = torch.stack([e.masked_fill(~v, torch.inf) for e, v in zip(errors, valids, strict=True)]).amin(0)
     if threshold != "mean":
         if isinstance(threshold, str) or threshold <= 0:
-            raise UserError(f"filter threshold {threshold!r}: give a positive relative error, or 'mean' for the image's mean error.")
+            raise UserError(
+                f"filter threshold {threshold!r}: give a positive relative error, or 'mean' for the image's mean error."
+            )
         return error < threshold
     seen = error.isfinite()
     mean = error.where(seen, 0.0).sum((1, 2, 3), keepdim=True) / seen.sum((1, 2, 3), keepdim=True).clamp(min=1)
@@ -58,7 +65,10 @@ def prior_order_mask(
     Each rejected pixel is compared with up to REFERENCES kept ones, spread evenly over the prior's depths; it is accepted where
     the prior is sure of at least one order and AGREEMENT of the sure ones hold for `depth`.
     """
-    confirmed = [prior_confirms(m, d, r) for m, d, r in zip(mask.flatten(1), depth.flatten(1), relative_depth.flatten(1), strict=True)]
+    confirmed = [
+        prior_confirms(m, d, r)
+        for m, d, r in zip(mask.flatten(1), depth.flatten(1), relative_depth.flatten(1), strict=True)
+    ]
     return mask | torch.stack(confirmed).view_as(mask)
 
 
@@ -81,15 +91,21 @@ def min_depth_label(
     On moving objects both witnesses err on the far side: self-supervision digs holes, and a prior in doubt says the middle of the
     scene, which is further than most things. Other than a mask this leaves no pixel without a teacher.
     """
-    further = centred_log_ratio(depth, relative_depth, mask).clamp(min=0)  # by how much the prior is nearer, in logarithms
+    further = centred_log_ratio(depth, relative_depth, mask).clamp(
+        min=0
+    )  # by how much the prior is nearer, in logarithms
     return torch.where(mask, depth, depth * (-further).exp())
 
 
-def prior_confirms(mask: Bool[Tensor, " n"], depth: Float[Tensor, " n"], relative_depth: Float[Tensor, " n"]) -> Bool[Tensor, " n"]:
+def prior_confirms(
+    mask: Bool[Tensor, " n"], depth: Float[Tensor, " n"], relative_depth: Float[Tensor, " n"]
+) -> Bool[Tensor, " n"]:
     """Whether each pixel of one image stands to the kept pixels as the prior says."""
     kept = mask.nonzero()[:, 0]
     kept = kept[relative_depth[kept].argsort()]
-    references = kept[torch.linspace(0, max(0, len(kept) - 1), min(REFERENCES, len(kept)), device=kept.device).round().long()]
+    references = kept[
+        torch.linspace(0, max(0, len(kept) - 1), min(REFERENCES, len(kept)), device=kept.device).round().long()
+    ]
     farther = relative_depth[:, None] > CONFIDENT * relative_depth[references]  # n r
     nearer = relative_depth[references] > CONFIDENT * relative_depth[:, None]
     agrees = (farther & (depth[:, None] > depth[references])) | (nearer & (depth[:, None] < depth[references]))
@@ -109,7 +125,10 @@ def known_kind(kind: str) -> str:
 
 
 def choose_labels(
-    kind: str, plain: Bool[Tensor, "b 1 h w"], depth: Float[Tensor, "b 1 h w"], relative_depth: Float[Tensor, "b 1 h w"] | None
+    kind: str,
+    plain: Bool[Tensor, "b 1 h w"],
+    depth: Float[Tensor, "b 1 h w"],
+    relative_depth: Float[Tensor, "b 1 h w"] | None,
 ) -> tuple[Float[Tensor, "b 1 h w"], Bool[Tensor, "b 1 h w"]]:
     """What a kind of filter lets a student see: depth and mask. `plain` is the views' mask; the kinds in WITH_PRIOR need `relative_depth`."""
     everywhere = torch.ones_like(plain)

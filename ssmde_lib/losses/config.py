@@ -15,24 +15,34 @@ class Losses:
     automask: bool = True
     self_discovered: bool = True  # weigh the photometric error by 1 - D_diff, where geometry consistency is on
     photometric_scales: int = 4  # how many of the decoder's scales see the photometric loss
-    pyramid: bool = True  # compare each scale at its own resolution, where motions are small; False: all at full resolution
+    pyramid: bool = (
+        True  # compare each scale at its own resolution, where motions are small; False: all at full resolution
+    )
     # The single-image prior; published weights of SC-DepthV3: 0.1 each.
     ranking: float = 0.0
     normal: float = 0.0
     edge_normal: float = 0.0
     ssi: float = 0.0  # scale-and-shift-invariant term, an alternative
     log_ratio: float = 0.0  # scale-invariant term, an alternative for priors without a shift
-    region: str = "all"  # where the prior counts: "all", "static" or "dynamic" pixels, as judged by the self-discovered weight
+    region: str = (
+        "all"  # where the prior counts: "all", "static" or "dynamic" pixels, as judged by the self-discovered weight
+    )
     forgetting: str = "exponential"  # schedule of the prior's weight: "exponential", "linear", "constant" or "off"
     rho: float = 0.97  # of the exponential schedule, per hundredth of the training
     keep_dynamic: bool = False  # do not forget on pixels judged dynamic
     # Distillation.
     distillation: float = 0.0
     distillation_kind: str = "silog"  # "silog", "log_l1" or "l1"
-    teacher: str = "labels"  # "labels" (a frozen teacher's, written by stage 07), "ema" or "snapshot" of the network itself
-    filter: str = "plain"  # mask filter of an online teacher: "none", "plain", "extended", "agreed" or "nearer"
+    teacher: str = (
+        "labels"  # "labels" (a frozen teacher's, written by stage 07), "ema" or "snapshot" of the network itself
+    )
+    filter: str = (
+        "plain"  # mask filter of an online teacher: "none", "plain", "prior_order", "prior_depth" or "min_depth"
+    )
     decay: float = 0.99  # of the EMA teacher, a step
-    self_warmup: float = 0.5  # share of the training over which the weights of an online teacher and of multi_resolution grow from 0
+    self_warmup: float = (
+        0.5  # share of the training over which the weights of an online teacher and of multi_resolution grow from 0
+    )
     snapshot_every: int = 100  # steps between snapshots
     # The neighbours' terms (shared/method.md section 5).
     multi_resolution: float = 0.0

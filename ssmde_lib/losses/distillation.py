@@ -11,7 +11,10 @@ SMALLEST = 1e-6  # of a variance inside of a square root
 
 
 def distillation_loss(
-    student_depth: Float[Tensor, "b 1 h w"], teacher_depth: Float[Tensor, "b 1 h w"], mask: Bool[Tensor, "b 1 h w"], kind: str = "silog"
+    student_depth: Float[Tensor, "b 1 h w"],
+    teacher_depth: Float[Tensor, "b 1 h w"],
+    mask: Bool[Tensor, "b 1 h w"],
+    kind: str = "silog",
 ) -> Float[Tensor, ""]:
     """Mean over the images of a masked difference of depths; an image with an empty mask counts 0.
 
@@ -21,7 +24,9 @@ def distillation_loss(
     if kind not in KINDS:
         raise UserError(f"unknown distillation loss {kind!r}: choose one of {', '.join(KINDS)}.")
     mask = mask.flatten(1)
-    student = torch.where(mask, student_depth.flatten(1), 1.0)  # whatever lies outside of the mask, NaN too, has no gradient
+    student = torch.where(
+        mask, student_depth.flatten(1), 1.0
+    )  # whatever lies outside of the mask, NaN too, has no gradient
     teacher = torch.where(mask, teacher_depth.flatten(1), 1.0)
     return KINDS[kind](student, teacher, mask).mean()
 
@@ -31,14 +36,18 @@ def image_mean(x: Float[Tensor, "b n"], mask: Bool[Tensor, "b n"]) -> Float[Tens
     return (x * mask).sum(1) / mask.sum(1).clamp(min=1)
 
 
-def silog(student: Float[Tensor, "b n"], teacher: Float[Tensor, "b n"], mask: Bool[Tensor, "b n"]) -> Float[Tensor, " b"]:
+def silog(
+    student: Float[Tensor, "b n"], teacher: Float[Tensor, "b n"], mask: Bool[Tensor, "b n"]
+) -> Float[Tensor, " b"]:
     """Standard deviation of the log ratio; bounded gradient where it vanishes."""
     difference = log_ratio(student, teacher)
     variance = image_mean((difference - image_mean(difference, mask)[:, None]).square(), mask)
     return (variance + SMALLEST).sqrt() * mask.any(1)
 
 
-def log_l1(student: Float[Tensor, "b n"], teacher: Float[Tensor, "b n"], mask: Bool[Tensor, "b n"]) -> Float[Tensor, " b"]:
+def log_l1(
+    student: Float[Tensor, "b n"], teacher: Float[Tensor, "b n"], mask: Bool[Tensor, "b n"]
+) -> Float[Tensor, " b"]:
     """Mean absolute log ratio after the median's is removed."""
     return image_mean(centred_log_ratio(student, teacher, mask).abs(), mask)
 

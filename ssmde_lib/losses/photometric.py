@@ -26,7 +26,9 @@ def window_statistics(x: Float[Tensor, "b c h w"]) -> tuple[Float[Tensor, "b c h
     return mean, window_mean(x * x) - mean**2
 
 
-def dissimilarity(x: Float[Tensor, "b c h w"], y: Float[Tensor, "b c h w"], y_statistics: tuple[Tensor, Tensor] | None = None) -> Float[Tensor, "b c h w"]:
+def dissimilarity(
+    x: Float[Tensor, "b c h w"], y: Float[Tensor, "b c h w"], y_statistics: tuple[Tensor, Tensor] | None = None
+) -> Float[Tensor, "b c h w"]:
     """(1 - SSIM) / 2 in [0, 1], over 3x3 windows (Wang et al. 2004; as a training loss Godard et al. 2017).
 
     `y_statistics`: window_statistics(y), where one image is compared with many.
@@ -39,7 +41,10 @@ def dissimilarity(x: Float[Tensor, "b c h w"], y: Float[Tensor, "b c h w"], y_st
 
 
 def photometric_error(
-    x: Float[Tensor, "b c h w"], y: Float[Tensor, "b c h w"], alpha: float = 0.85, y_statistics: tuple[Tensor, Tensor] | None = None
+    x: Float[Tensor, "b c h w"],
+    y: Float[Tensor, "b c h w"],
+    alpha: float = 0.85,
+    y_statistics: tuple[Tensor, Tensor] | None = None,
 ) -> Float[Tensor, "b 1 h w"]:
     """alpha (1 - SSIM) / 2 + (1 - alpha) |x - y|, averaged over the channels (Godard et al. 2017, equation 2).
 
@@ -84,7 +89,11 @@ class PhotometricError(torch.autograd.Function):
         to_xx = -(to_ssim * ssim).div_(d2)
         to_mean = (n2 - n1).mul_(per_n).mul_(mu_y)
         to_mean -= (to_xx + to_ssim * ssim / d1).mul_(mu_x).mul_(2)
-        to_x = window_mean_adjoint(to_mean) + window_mean_adjoint(to_xx).mul_(x).mul_(2) + window_mean_adjoint(to_xy).mul_(y)
+        to_x = (
+            window_mean_adjoint(to_mean)
+            + window_mean_adjoint(to_xx).mul_(x).mul_(2)
+            + window_mean_adjoint(to_xy).mul_(y)
+        )
         return to_x.add_((x - y).sign_().mul_(grad), alpha=1 - ctx.alpha), None, None, None, None
 
 
@@ -102,5 +111,6 @@ def smoothness(disparity: Float[Tensor, "b 1 h w"], image: Float[Tensor, "b c h 
     """Edge-aware gradient of the mean-normalised disparity: mean |d/dx| exp(-|dI/dx|) plus the same in y (Godard et al. 2019, equation 3)."""
     disparity = disparity / (disparity.mean((2, 3), keepdim=True) + 1e-7)
     return sum(
-        (disparity.diff(dim=axis).abs() * torch.exp(-image.diff(dim=axis).abs().mean(1, keepdim=True))).mean() for axis in (2, 3)
+        (disparity.diff(dim=axis).abs() * torch.exp(-image.diff(dim=axis).abs().mean(1, keepdim=True))).mean()
+        for axis in (2, 3)
     )

@@ -17,7 +17,9 @@ from ssmde_lib.losses.reductions import masked_mean
 
 UNRELIABLE = 0.2  # share of the pixels whose views agree least
 RANDOM_PAIRS = 0.1  # random pairs a pixel
-SHARPNESS = 10.0  # of the ranking's softplus: a pair in the right order by a factor 1.35 costs a twentieth of an undecided one
+SHARPNESS = (
+    10.0  # of the ranking's softplus: a pair in the right order by a factor 1.35 costs a twentieth of an undecided one
+)
 EDGE = 0.1  # of the image's strongest gradient
 EDGE_SAMPLES = 0.1  # anchors drawn a pixel; those on an edge count
 NEAREST, FARTHEST = 3, 19  # pixels from an edge to a sampled point
@@ -41,7 +43,11 @@ def anchor_weight(weight: Float[Tensor, "b 1 h w"] | None, index: Int[Tensor, "b
 
 
 def draw_pairs(
-    batch: int, pixels: int, reliability: Float[Tensor, "b 1 h w"] | None, generator: torch.Generator, device: torch.device
+    batch: int,
+    pixels: int,
+    reliability: Float[Tensor, "b 1 h w"] | None,
+    generator: torch.Generator,
+    device: torch.device,
 ) -> Int[Tensor, "2 b n"]:
     """Pairs of flat pixel indices: RANDOM_PAIRS uniform ones a pixel, and each of the UNRELIABLE least reliable pixels with a reliable one."""
     pairs = torch.randint(pixels, (2, batch, round(RANDOM_PAIRS * pixels)), generator=generator, device=device)
@@ -116,7 +122,14 @@ def points_across(
     height, width = direction.shape[-2:]
     steps = torch.randint(NEAREST, FARTHEST + 1, (4, *anchors.shape), generator=generator, device=anchors.device)
     (near_a, near_b), (far_a, far_b) = steps[:2], steps[2:]
-    steps = torch.stack([-torch.maximum(near_a, far_a), -torch.minimum(near_a, far_a), torch.minimum(near_b, far_b), torch.maximum(near_b, far_b)])
+    steps = torch.stack(
+        [
+            -torch.maximum(near_a, far_a),
+            -torch.minimum(near_a, far_a),
+            torch.minimum(near_b, far_b),
+            torch.maximum(near_b, far_b),
+        ]
+    )
     dx, dy = pick(direction, anchors).unbind(1)  # b n
     x, y = anchors % width + (steps * dx).round().long(), anchors // width + (steps * dy).round().long()
     inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
@@ -142,7 +155,9 @@ def edge_normal_loss(
     loss, counts = [], []
     for x in (image, normal_prior):
         edge, direction = edges(x)
-        anchors = torch.randint(pixels, (len(depth), round(EDGE_SAMPLES * pixels)), generator=generator, device=depth.device)
+        anchors = torch.randint(
+            pixels, (len(depth), round(EDGE_SAMPLES * pixels)), generator=generator, device=depth.device
+        )
         points, inside = points_across(anchors, direction, generator)
         n, n_prior = (torch.stack([pick(m, p) for p in points]) for m in (normal, normal_prior))  # 4 b 3 n
         cosine, cosine_prior = ((m[:-1] * m[1:]).sum(2).abs() for m in (n, n_prior))  # 3 b n
@@ -162,14 +177,18 @@ def affine_normalised(depth: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h w
 
 
 def ssi_loss(
-    depth: Float[Tensor, "b 1 h w"], relative_depth: Float[Tensor, "b 1 h w"], weight: Float[Tensor, "b 1 h w"] | None = None
+    depth: Float[Tensor, "b 1 h w"],
+    relative_depth: Float[Tensor, "b 1 h w"],
+    weight: Float[Tensor, "b 1 h w"] | None = None,
 ) -> Float[Tensor, ""]:
     """Scale-and-shift-invariant difference: mean |normalised depth - normalised relative depth| (Ranftl et al. 2020, equations 5 and 6)."""
     return weighted_mean((affine_normalised(depth) - affine_normalised(relative_depth)).abs(), weight)
 
 
 def log_ratio_loss(
-    depth: Float[Tensor, "b 1 h w"], relative_depth: Float[Tensor, "b 1 h w"], weight: Float[Tensor, "b 1 h w"] | None = None
+    depth: Float[Tensor, "b 1 h w"],
+    relative_depth: Float[Tensor, "b 1 h w"],
+    weight: Float[Tensor, "b 1 h w"] | None = None,
 ) -> Float[Tensor, ""]:
     """Scale-invariant difference: mean |r - median r| of each image's log ratio r = log depth - log relative depth.
 

@@ -45,13 +45,17 @@ class SelfSupervised(NamedTuple):
     """The weighted terms, whose sum is the loss, and two maps of the finest scale, without gradient."""
 
     terms: dict[str, Float[Tensor, ""]]
-    weight: Float[Tensor, "b 1 h w"] | None  # mean of 1 - D_diff over the sources: low where things move; None without source depths
+    weight: (
+        Float[Tensor, "b 1 h w"] | None
+    )  # mean of 1 - D_diff over the sources: low where things move; None without source depths
     valid: Bool[Tensor, "b 1 h w"]  # seen by at least one source
 
 
 def upsample(disparities: list[Float[Tensor, "b 1 _ _"]], size: tuple[int, int]) -> list[Float[Tensor, "b 1 h w"]]:
     """Every scale at full resolution, where the photometric error of coarse scales leaves no holes (Godard et al. 2019)."""
-    return [d if d.shape[-2:] == size else F.interpolate(d, size, mode="bilinear", align_corners=False) for d in disparities]
+    return [
+        d if d.shape[-2:] == size else F.interpolate(d, size, mode="bilinear", align_corners=False) for d in disparities
+    ]
 
 
 def warp_and_compare(
@@ -72,7 +76,9 @@ def warp_and_compare(
     return WarpedSource(error, valid, difference)
 
 
-def minimum_error(views: list[WarpedSource], identity: Float[Tensor, "b 1 h w"] | None, self_discovered: bool) -> tuple[Tensor, Tensor]:
+def minimum_error(
+    views: list[WarpedSource], identity: Float[Tensor, "b 1 h w"] | None, self_discovered: bool
+) -> tuple[Tensor, Tensor]:
     """Each pixel's error from the source that shows it best, and where it counts (Godard et al. 2019, equations 4 and 5).
 
     A pixel counts where a source sees it and, given the `identity` error of the unwarped sources, where warping makes it smaller
@@ -89,7 +95,9 @@ def minimum_error(views: list[WarpedSource], identity: Float[Tensor, "b 1 h w"] 
     return error, kept
 
 
-def photometric_term(views: list[WarpedSource], identity: Float[Tensor, "b 1 h w"] | None, self_discovered: bool) -> Float[Tensor, ""]:
+def photometric_term(
+    views: list[WarpedSource], identity: Float[Tensor, "b 1 h w"] | None, self_discovered: bool
+) -> Float[Tensor, ""]:
     """Mean minimum error over the pixels that count."""
     return masked_mean(*minimum_error(views, identity, self_discovered))
 
@@ -101,8 +109,12 @@ def geometry_term(views: list[WarpedSource]) -> Float[Tensor, ""]:
 
 def smoothness_term(disparities: list[Float[Tensor, "b 1 _ _"]], image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, ""]:
     """Mean over the scales of the edge-aware smoothness at each scale's own resolution, halved from scale to scale."""
-    images = [image if d.shape == image[:, :1].shape else F.interpolate(image, d.shape[-2:], mode="area") for d in disparities]
-    return sum(smoothness(d, i) / 2**s for s, (d, i) in enumerate(zip(disparities, images, strict=True))) / len(disparities)
+    images = [
+        image if d.shape == image[:, :1].shape else F.interpolate(image, d.shape[-2:], mode="area") for d in disparities
+    ]
+    return sum(smoothness(d, i) / 2**s for s, (d, i) in enumerate(zip(disparities, images, strict=True))) / len(
+        disparities
+    )
 
 
 class FramesAtScale(NamedTuple):
@@ -110,20 +122,28 @@ class FramesAtScale(NamedTuple):
 
     images: dict[str, Float[Tensor, "b 3 h w"]]
     statistics: dict[str, tuple[Tensor, Tensor]]  # window_statistics of the images that others are compared with
-    identity: dict[str, Float[Tensor, "b 1 h w"]] | None  # photometric error of each source as it is; None without auto-mask
+    identity: (
+        dict[str, Float[Tensor, "b 1 h w"]] | None
+    )  # photometric error of each source as it is; None without auto-mask
     source_depths: dict[str, Float[Tensor, "b 1 h w"] | None]
     K: Float[Tensor, "b 3 3"]
 
 
-def frames_at(size: tuple[int, int], images: dict, source_depths: dict | None, K: Tensor, weights: SelfSupervisedWeights) -> FramesAtScale:
+def frames_at(
+    size: tuple[int, int], images: dict, source_depths: dict | None, K: Tensor, weights: SelfSupervisedWeights
+) -> FramesAtScale:
     """The frames at a resolution no finer than their own."""
     own = images["tgt"].shape[-2:]
     source_depths = source_depths or dict.fromkeys(SOURCES)
     if size != own:
         K = resize_intrinsics(K, own, size)
         images = {name: F.interpolate(image, size, mode="area") for name, image in images.items()}
-        source_depths = {name: None if d is None else F.interpolate(d, size, mode="area") for name, d in source_depths.items()}
-    statistics = {name: window_statistics(image) for name, image in images.items() if name == "tgt" or weights.both_ways}
+        source_depths = {
+            name: None if d is None else F.interpolate(d, size, mode="area") for name, d in source_depths.items()
+        }
+    statistics = {
+        name: window_statistics(image) for name, image in images.items() if name == "tgt" or weights.both_ways
+    }
     identity = None
     if weights.automask:
         identity = {s: photometric_error(images[s], images["tgt"], weights.alpha, statistics["tgt"]) for s in SOURCES}
@@ -145,24 +165,40 @@ def self_supervised_loss(
     first at full resolution, each compared with the images at its own resolution; `T` maps "prev" to T_prev_tgt and "next" to
     T_next_tgt. Without `source_depths` there is neither geometry nor self-discovered weight.
     """
-    by_size = {size: frames_at(size, images, source_depths, K, weights) for size in {tuple(depth.shape[-2:]) for depth in depths}}
+    by_size = {
+        size: frames_at(size, images, source_depths, K, weights)
+        for size in {tuple(depth.shape[-2:]) for depth in depths}
+    }
     frames = [by_size[tuple(depth.shape[-2:])] for depth in depths]
 
-    def compare(f: FramesAtScale, tgt: str, depth: Tensor, src: str, depth_src: Tensor | None, T_src_tgt: Tensor) -> WarpedSource:
-        return warp_and_compare(f.images[tgt], f.statistics[tgt], depth, f.images[src], depth_src, f.K, T_src_tgt, weights.alpha)
+    def compare(
+        f: FramesAtScale, tgt: str, depth: Tensor, src: str, depth_src: Tensor | None, T_src_tgt: Tensor
+    ) -> WarpedSource:
+        return warp_and_compare(
+            f.images[tgt], f.statistics[tgt], depth, f.images[src], depth_src, f.K, T_src_tgt, weights.alpha
+        )
 
     # Each group of views competes for the minimum: the two sources at every scale, and each source's own view of the target.
-    groups = [([compare(f, "tgt", depth, s, f.source_depths[s], T[s]) for s in SOURCES], SOURCES, f) for depth, f in zip(depths, frames, strict=True)]
+    groups = [
+        ([compare(f, "tgt", depth, s, f.source_depths[s], T[s]) for s in SOURCES], SOURCES, f)
+        for depth, f in zip(depths, frames, strict=True)
+    ]
     finest = groups[0][0]
     if weights.both_ways:
-        groups += [([compare(frames[0], s, source_depths[s], "tgt", depths[0], inverse(T[s]))], (s,), frames[0]) for s in SOURCES]
+        groups += [
+            ([compare(frames[0], s, source_depths[s], "tgt", depths[0], inverse(T[s]))], (s,), frames[0])
+            for s in SOURCES
+        ]
     photometric, geometry = [], []
     for views, names, f in groups:
         identity = torch.cat([f.identity[s] for s in names], 1).amin(1, keepdim=True) if f.identity else None
         photometric.append(photometric_term(views, identity, weights.self_discovered))
         if source_depths:
             geometry.append(geometry_term(views))
-    terms = {"photometric": weights.photometric * mean(photometric), "smoothness": weights.smoothness * smoothness_term(disparities, images["tgt"])}
+    terms = {
+        "photometric": weights.photometric * mean(photometric),
+        "smoothness": weights.smoothness * smoothness_term(disparities, images["tgt"]),
+    }
     weight = None
     if source_depths:
         terms["geometry"] = weights.geometry * mean(geometry)

@@ -30,7 +30,9 @@ class Architecture:
         """Freshly initialised networks, a function of the seed; the global random state is left alone."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            depth_net = DepthNet(self.layers, self.width, self.scales, self.skips, self.min_depth, self.max_depth, encoder=self.encoder)
+            depth_net = DepthNet(
+                self.layers, self.width, self.scales, self.skips, self.min_depth, self.max_depth, encoder=self.encoder
+            )
             if self.encoder == "efficientnet_lite0":
                 depth_net.encoder.load_imagenet()
             return DepthAndPose(depth_net, PoseNet(self.pose_width))
@@ -40,5 +42,7 @@ def same_architecture(net: nn.Module, path: Path) -> nn.Module:
     """The network of the checkpoint `path`, which must be built as `net` is."""
     loaded = checkpoint.load(path)
     if differing := [key for key, value in net.architecture.items() if loaded.architecture[key] != value]:
-        raise UserError(f"a training cannot start from {path}: it has another {' and '.join(differing)}; set warm_start to False, or choose the same.")
+        raise UserError(
+            f"a training cannot start from {path}: it has another {' and '.join(differing)}; set warm_start to False, or choose the same."
+        )
     return loaded

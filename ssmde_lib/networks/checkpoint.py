@@ -19,7 +19,11 @@ NETWORKS = {"DepthNet": DepthNet, "PoseNet": PoseNet, "LeReS": LeReS}
 def save(net: nn.Module, path: str | Path, record: dict, half: bool = False) -> None:
     """Write weights, architecture and training record; `half` stores float16 (shipped checkpoints)."""
     tensors = {k: (v.half() if half and v.is_floating_point() else v).contiguous() for k, v in net.state_dict().items()}
-    metadata = {"network": type(net).__name__, "architecture": json.dumps(net.architecture), "record": json.dumps(record)}
+    metadata = {
+        "network": type(net).__name__,
+        "architecture": json.dumps(net.architecture),
+        "record": json.dumps(record),
+    }
     save_file(tensors, path, metadata)
 
 
@@ -40,7 +44,9 @@ def load(path: str | Path, device: torch.device | str = "cpu") -> nn.Module:
     try:
         net.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
     except RuntimeError:
-        raise UserError(f"{path} holds a {metadata['network']} of another version of this library: run its stage again.") from None
+        raise UserError(
+            f"{path} holds a {metadata['network']} of another version of this library: run its stage again."
+        ) from None
     return net.to(device).eval()
 
 
@@ -48,6 +54,8 @@ def open_checkpoint(path: str | Path, device: str = "cpu"):
     try:
         return safe_open(str(path), framework="pt", device=device)
     except FileNotFoundError:
-        raise UserError(f"{path} does not exist: train it first (notebooks 04, 06, 08) or choose a shipped one in weights/.") from None
+        raise UserError(
+            f"{path} does not exist: train it first (notebooks 04, 06, 08) or choose a shipped one in weights/."
+        ) from None
     except SafetensorError:
         raise UserError(f"{path} is damaged or not a safetensors file: delete it and run its stage again.") from None

@@ -27,7 +27,13 @@ class DepthAndPose(nn.Module):
         super().__init__()
         self.depth_net, self.pose_net = depth_net, pose_net
 
-    def forward(self, tgt: Float[Tensor, "b 3 h w"], prev: Float[Tensor, "b 3 h w"], next: Float[Tensor, "b 3 h w"], source_depths: bool) -> Prediction:
+    def forward(
+        self,
+        tgt: Float[Tensor, "b 3 h w"],
+        prev: Float[Tensor, "b 3 h w"],
+        next: Float[Tensor, "b 3 h w"],
+        source_depths: bool,
+    ) -> Prediction:
         """The neighbours' depths serve only as a reference to compare with, so they carry no gradient (half the cost of a step)."""
         sources = torch.cat([prev, next])
         motion = rigid(self.pose_net(torch.cat([tgt, tgt]), sources))

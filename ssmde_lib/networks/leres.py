@@ -40,7 +40,10 @@ class Refine(nn.Module):
         self.conv1 = conv3x3(inputs, outputs)
         self.conv_branch = nn.Sequential(
             nn.Identity(),  # holds the place of the official in-place ReLU: it rectified the shortcut too, as forward says openly
-            conv3x3(outputs, outputs), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True), conv3x3(outputs, outputs),
+            conv3x3(outputs, outputs),
+            nn.BatchNorm2d(outputs),
+            nn.ReLU(inplace=True),
+            conv3x3(outputs, outputs),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -65,7 +68,9 @@ class Head(nn.Module):
     def __init__(self, inputs: int):
         super().__init__()
         middle = inputs // 2
-        self.adapt_conv = nn.Sequential(conv3x3(inputs, middle), nn.BatchNorm2d(middle), nn.ReLU(inplace=True), conv3x3(middle, 1))
+        self.adapt_conv = nn.Sequential(
+            conv3x3(inputs, middle), nn.BatchNorm2d(middle), nn.ReLU(inplace=True), conv3x3(middle, 1)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.adapt_conv[:3](x)
@@ -98,7 +103,13 @@ class LeReS(nn.Module):
 
     def __init__(self, layers: int = 50, width: int = 64, groups: int = 1, group_width: int = 64, decoder: int = 256):
         super().__init__()
-        self.architecture = {"layers": layers, "width": width, "groups": groups, "group_width": group_width, "decoder": decoder}
+        self.architecture = {
+            "layers": layers,
+            "width": width,
+            "groups": groups,
+            "group_width": group_width,
+            "decoder": decoder,
+        }
         encoder = ResNetEncoder(layers, width, groups=groups, group_width=group_width)
         self.encoder_modules = nn.ModuleDict({"encoder": encoder})
         self.decoder_modules = Decoder(encoder.channels[1:], decoder)
@@ -125,5 +136,7 @@ def load_official(path: str | Path, variant: str) -> LeReS:
         net.load_state_dict(state)
     except (UnpicklingError, RuntimeError, KeyError, TypeError, AttributeError, EOFError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(f"{path} is not an official LeReS {variant} checkpoint ({reason}): download it again.") from None
+        raise UserError(
+            f"{path} is not an official LeReS {variant} checkpoint ({reason}): download it again."
+        ) from None
     return net.eval()

@@ -30,7 +30,9 @@ class PoseNet(nn.Module):
         self.scales = nn.ModuleList([
             nn.Sequential(block(6, FEATURES // 2, 5), block(FEATURES // 2, FEATURES, 5)), block(6, FEATURES, 5), block(6, FEATURES, 5, stride=1),
         ])  # fmt: skip
-        self.body = nn.Sequential(block(3 * FEATURES + 2, 2 * width, 3), block(2 * width, 2 * width, 3), block(2 * width, 4 * width, 3))
+        self.body = nn.Sequential(
+            block(3 * FEATURES + 2, 2 * width, 3), block(2 * width, 2 * width, 3), block(2 * width, 4 * width, 3)
+        )
         self.head = nn.Conv2d(4 * width, 6, 1)
 
     def forward(self, tgt: Float[Tensor, "b 3 h w"], src: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 6"]:
@@ -47,7 +49,11 @@ class PoseNet(nn.Module):
 
 def block(inputs: int, outputs: int, kernel: int, stride: int = 2) -> nn.Sequential:
     """Convolution, batch norm, ReLU."""
-    return nn.Sequential(nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+    )
 
 
 def small(images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c _ _"]:
@@ -70,11 +76,15 @@ def motion_equations(tgt: Float[Tensor, "b 1 h w"], src: Float[Tensor, "b 1 h w"
     x = F.pad(mean[..., 2:] - mean[..., :-2], (1, 1)) / 2
     y = F.pad(mean[..., 2:, :] - mean[..., :-2, :], (0, 0, 1, 1)) / 2
     energy = F.avg_pool2d(x * x + y * y, 5, 1, 2) + NOISE
-    return torch.cat([x * x / energy, x * y / energy, y * y / energy, x * d / energy, y * d / energy, d / energy.sqrt()], 1).clamp(-BOUND, BOUND)
+    return torch.cat(
+        [x * x / energy, x * y / energy, y * y / energy, x * d / energy, y * d / energy, d / energy.sqrt()], 1
+    ).clamp(-BOUND, BOUND)
 
 
 def coordinate_channels(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 2 h w"]:
     """Pixel coordinates from the image's centre, in half widths."""
     height, width = x.shape[-2:]
     centre = x.new_tensor([(width - 1) / 2, (height - 1) / 2])[:, None, None]
-    return ((pixel_grid(height, width, device=x.device, dtype=x.dtype) - centre) / (width / 2)).expand(len(x), -1, -1, -1)
+    return ((pixel_grid(height, width, device=x.device, dtype=x.dtype) - centre) / (width / 2)).expand(
+        len(x), -1, -1, -1
+    )

@@ -26,10 +26,15 @@ def load_monodepth2(folder: str | Path, device: torch.device | str = "cpu") -> t
         raise UserError(f"{folder} does not hold Monodepth2's encoder.pth and depth.pth: check the folder.")
     # Its decoder is one list: two convolutions a stage from the coarsest to the finest, then a head a scale.
     convolutions = [f"{part}.{i}.0" for i in reversed(range(5)) for part in ("before", "after")]
-    renamed = {f"{k}.conv.conv": name for k, name in enumerate(convolutions)} | {f"{10 + s}.conv": f"heads.{s}" for s in range(4)}
+    renamed = {f"{k}.conv.conv": name for k, name in enumerate(convolutions)} | {
+        f"{10 + s}.conv": f"heads.{s}" for s in range(4)
+    }
     state = encoder_state(encoder, "encoder.") | rename(decoder, "decoder.", renamed)
     net = DepthNet(count_layers(encoder, "encoder.", folder))
-    return fill(net, state, folder, device), {"source": "Monodepth2", "size": [int(encoder["height"]), int(encoder["width"])]}
+    return fill(net, state, folder, device), {
+        "source": "Monodepth2",
+        "size": [int(encoder["height"]), int(encoder["width"])],
+    }
 
 
 def load_sc_depth(path: str | Path, device: torch.device | str = "cpu") -> tuple[DepthNet, dict]:
@@ -37,8 +42,12 @@ def load_sc_depth(path: str | Path, device: torch.device | str = "cpu") -> tuple
     checkpoint = read_pickle(path)
     state = checkpoint.get("state_dict", {})
     if "depth_net.encoder.encoder.conv1.weight" not in state:
-        raise UserError(f"{path} holds no `depth_net` of SC-Depth: choose a Lightning checkpoint of SC-Depth V1, V2 or V3.")
-    convolutions = {f"upconvs{j}.{k}.conv.conv": f"{part}.{4 - k}.0" for k in range(5) for j, part in enumerate(("before", "after"))}
+        raise UserError(
+            f"{path} holds no `depth_net` of SC-Depth: choose a Lightning checkpoint of SC-Depth V1, V2 or V3."
+        )
+    convolutions = {
+        f"upconvs{j}.{k}.conv.conv": f"{part}.{4 - k}.0" for k in range(5) for j, part in enumerate(("before", "after"))
+    }
     renamed = convolutions | {f"dispconvs.{s}.conv": f"heads.{s}" for s in range(4)}
     prefix = "depth_net.encoder.encoder."
     # Its depth is 1 / (10 sigmoid + 0.01), its decoder upsamples bilinearly.
@@ -72,7 +81,10 @@ def read_pickle(path: str | Path) -> dict:
 
 def count_layers(state: State, prefix: str, path: str | Path) -> int:
     """Which ResNet a torchvision-named state dict holds: 18, 34, 50 or 101."""
-    blocks = tuple(len({key.split(".")[1] for key in strip(state, prefix) if key.startswith(f"layer{stage}.")}) for stage in range(1, 5))
+    blocks = tuple(
+        len({key.split(".")[1] for key in strip(state, prefix) if key.startswith(f"layer{stage}.")})
+        for stage in range(1, 5)
+    )
     bottleneck = f"{prefix}layer1.0.conv3.weight" in state
     for layers, counts in DEPTHS.items():
         if counts == blocks and bottleneck == (layers >= 50):

@@ -88,7 +88,11 @@ def run_notebook(name: str, overrides: dict, output: Path | None = None, attempt
             break
         except papermill.PapermillExecutionError as error:
             sentence = error.evalue.strip().splitlines()[0] if error.evalue.strip() else "no message"
-            what = sentence if error.ename == "UserError" else f"cell [{error.exec_count}] failed with {error.ename}: {sentence}"
+            what = (
+                sentence
+                if error.ename == "UserError"
+                else f"cell [{error.exec_count}] failed with {error.ename}: {sentence}"
+            )
             if error.ename != "UserError" and disk_is_full(sentence):
                 what += "; free some space and execute it again, finished stages stay"
             raise UserError(f"{name}: {what} (executed so far: {output})") from error
@@ -101,7 +105,9 @@ def run_notebook(name: str, overrides: dict, output: Path | None = None, attempt
         except OSError as error:
             if not disk_is_full(error):
                 raise
-            raise UserError(f"{name}: {output} could not be written ({error.strerror}): free some space and execute it again.") from None
+            raise UserError(
+                f"{name}: {output} could not be written ({error.strerror}): free some space and execute it again."
+            ) from None
     if not (run_folder / name / "stage.json").is_file():
         raise UserError(
             f"{name} ended before stage.finish(...): nothing in a notebook may exit early. (executed: {output})"

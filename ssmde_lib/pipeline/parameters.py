@@ -127,7 +127,8 @@ def profile_parameters(root: Path, profile: str, name: str) -> dict:
     sets = sections.get("sets") or {}
     if chosen and chosen not in sets:
         raise UserError(
-            f"{path.name} has no set {chosen!r}" + (f": did you mean {path.stem}-{nearest(chosen, list(sets))}?" if sets else ".")
+            f"{path.name} has no set {chosen!r}"
+            + (f": did you mean {path.stem}-{nearest(chosen, list(sets))}?" if sets else ".")
         )
     overrides = {}
     for part in (sections, sets[chosen or next(iter(sets))] if sets else {}):

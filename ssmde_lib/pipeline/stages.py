@@ -93,27 +93,43 @@ def train_on(processes: int, folder: Path, *args, **options) -> list[dict]:
 
 
 @torch.inference_mode()
-def filter_clip(depth_net: DepthNet, pose_net: PoseNet, clip: Clip, config: Filter, frame_stride: int, pseudo: Tensor | None) -> Iterator[tuple]:
+def filter_clip(
+    depth_net: DepthNet, pose_net: PoseNet, clip: Clip, config: Filter, frame_stride: int, pseudo: Tensor | None
+) -> Iterator[tuple]:
     """(i, depth, label, mask) of each frame that has both neighbours, maps 1 1 h w; the label is the depth unless the filter mends it."""
     depth = predict_clip(depth_net, clip)
     T_next_tgt = predict_motion(pose_net, clip, frame_stride)
     K = torch.from_numpy(clip.K).to(depth)[None]
     for i in clip.targets(frame_stride):
-        views = [(depth[[i + frame_stride]], T_next_tgt[[i]]), (depth[[i - frame_stride]], inverse(T_next_tgt[[i - frame_stride]]))]
+        views = [
+            (depth[[i + frame_stride]], T_next_tgt[[i]]),
+            (depth[[i - frame_stride]], inverse(T_next_tgt[[i - frame_stride]])),
+        ]
         errors, valids = zip(*(reprojection_error(depth[[i]], source, K, T) for source, T in views), strict=True)
         plain = filter_mask(errors, valids, config.threshold or "mean")
         relative_depth = pseudo[i][None, None].to(depth) if config.kind in WITH_PRIOR else None
         yield i, depth[[i]], *choose_labels(config.kind, plain, depth[[i]], relative_depth)
 
 
-def write_labels(folder: Path, data: Path, teacher: Path, config: Filter, *, frame_stride: int = 1, pseudo: Path | None = None, split: str = "train") -> dict:
+def write_labels(
+    folder: Path,
+    data: Path,
+    teacher: Path,
+    config: Filter,
+    *,
+    frame_stride: int = 1,
+    pseudo: Path | None = None,
+    split: str = "train",
+) -> dict:
     """Write the labels and the filter's mask of a split to `folder`; return coverage, and precision where truth is known.
 
     Precision: of the kept pixels, the share whose label is within 25 % of the truth after the image's median scaling;
     `precision_unfiltered` is the same share of the teacher's depth, everywhere.
     """
     device = Accelerator().device
-    depth_net, pose_net = (checkpoint.load(teacher / name, device) for name in ("depth.safetensors", "pose.safetensors"))
+    depth_net, pose_net = (
+        checkpoint.load(teacher / name, device) for name in ("depth.safetensors", "pose.safetensors")
+    )
     kept = {region: np.zeros(4) for region in ("all", "static", "dynamic")}  # pixels, kept, right, kept and right
     for clip in tqdm(find_clips(data, split), desc="filter", mininterval=5, ncols=90):
         maps = read_pseudo_clip(clip, pseudo) if pseudo else None

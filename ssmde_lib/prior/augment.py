@@ -8,13 +8,17 @@ from torch import Tensor
 Images = Float[Tensor, "b 3 h w"]
 
 
-def augment(images: Images, depths: Float[Tensor, "b 1 h w"], K: Float[Tensor, "b 3 3"], size: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
+def augment(
+    images: Images, depths: Float[Tensor, "b 1 h w"], K: Float[Tensor, "b 3 3"], size: tuple[int, int]
+) -> tuple[Tensor, Tensor, Tensor]:
     """Random crops, aspects and flips at `size` with the intrinsics that belong to them; then blur, colour and noise on the images alone."""
     images, depths, K = crop(images, depths, K, size)
     return photograph(coarsen(images)), depths, K
 
 
-def crop(images: Images, depths: Tensor, K: Tensor, size: tuple[int, int], smallest: float = 0.75) -> tuple[Tensor, Tensor, Tensor]:
+def crop(
+    images: Images, depths: Tensor, K: Tensor, size: tuple[int, int], smallest: float = 0.75
+) -> tuple[Tensor, Tensor, Tensor]:
     """A random window of each image, half of them mirrored, resampled to `size`: colour bilinearly, depth by the nearest pixel."""
     b, device = len(images), images.device
     h, w = images.shape[-2:]
@@ -58,7 +62,9 @@ def photograph(images: Images) -> Images:
     grey = images.mean(1, keepdim=True)
     images = grey + draw(0, 1.5) * (images - grey)
     level = images.mean((1, 2, 3), keepdim=True).clamp(min=0.02)
-    exposure = torch.where(draw(0, 1) < 0.6, draw(0.25, 0.6) / level, draw(0.6, 1.5))  # most cameras expose for the mean
+    exposure = torch.where(
+        draw(0, 1) < 0.6, draw(0.25, 0.6) / level, draw(0.6, 1.5)
+    )  # most cameras expose for the mean
     images = images * exposure.clamp(max=6) * draw(0.85, 1.15, 3)
     images = images.clamp(0, 1).pow(draw(-0.3, 0.3).exp())
     images = 0.5 + draw(0.7, 1.2) * (images - 0.5) + draw(-0.08, 0.08)

@@ -41,7 +41,10 @@ class Degraded:
 
     def describe(self) -> dict:
         about = self.provider.describe()
-        return about | {"provider": f"{about['provider']}, degraded (a stand-in for a poor prior)", "degradation": asdict(self.degradation)}
+        return about | {
+            "provider": f"{about['provider']}, degraded (a stand-in for a poor prior)",
+            "degradation": asdict(self.degradation),
+        }
 
 
 def blur(maps: Float[Tensor, "b 1 h w"], sigma: float) -> Float[Tensor, "b 1 h w"]:

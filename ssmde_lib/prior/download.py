@@ -31,12 +31,18 @@ def fetch(weights: Weights, folder: str | Path | None = None, alternative: str =
     path, record = folder / weights.name, folder / f"{weights.name}.sha256"
     sha256 = weights.sha256 or (record.read_text().strip() if record.is_file() else None)
     if not path.is_file():
-        print(f"Downloading {weights.name}: {weights.size / 1e6:.0f} MB from {weights.url}. Licence: {weights.licence}.")
+        print(
+            f"Downloading {weights.name}: {weights.size / 1e6:.0f} MB from {weights.url}. Licence: {weights.licence}."
+        )
     try:
         pooch.retrieve(weights.url, sha256, weights.name, folder, downloader=resume(folder / f"{weights.name}.part"))
     except (requests.RequestException, ValueError, OSError) as error:
-        reason = "its checksum is wrong" if isinstance(error, ValueError) and "hash" in str(error) else type(error).__name__
-        raise UserError(f"{weights.name} could not be fetched ({reason}): download it from {weights.url} to {path}{alternative}.") from error
+        reason = (
+            "its checksum is wrong" if isinstance(error, ValueError) and "hash" in str(error) else type(error).__name__
+        )
+        raise UserError(
+            f"{weights.name} could not be fetched ({reason}): download it from {weights.url} to {path}{alternative}."
+        ) from error
     if sha256 is None:
         record.write_text(pooch.file_hash(str(path)))
     return path
@@ -52,7 +58,10 @@ def resume(part: Path):
                 answer.raise_for_status()
                 goes_on = answer.status_code == 206
                 total = int(answer.headers.get("content-length", 0)) + done * goes_on
-                with part.open("ab" if goes_on else "wb") as file, tqdm(total=total, initial=done * goes_on, unit="B", unit_scale=True) as bar:
+                with (
+                    part.open("ab" if goes_on else "wb") as file,
+                    tqdm(total=total, initial=done * goes_on, unit="B", unit_scale=True) as bar,
+                ):
                     for block in answer.iter_content(1 << 14):
                         file.write(block)
                         bar.update(len(block))

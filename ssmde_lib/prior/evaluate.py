@@ -49,7 +49,9 @@ def score(provider: Provider, samples: Iterable[Sample], cap: float) -> dict[str
     return {"images": len(rows), **means}
 
 
-def score_image(relative: np.ndarray, depth: np.ndarray, dynamic_mask: np.ndarray | None, cap: float) -> dict[str, float]:
+def score_image(
+    relative: np.ndarray, depth: np.ndarray, dynamic_mask: np.ndarray | None, cap: float
+) -> dict[str, float]:
     known = (depth > 0) & (depth <= cap)
     regions = {"all": known}
     if dynamic_mask is not None:
@@ -72,16 +74,28 @@ def score_image(relative: np.ndarray, depth: np.ndarray, dynamic_mask: np.ndarra
 @click.option("--clips", default=12, show_default=True, help="test clips of each world, 50 frames each")
 @click.option("--every", default=5, show_default=True, help="take every so many-th frame")
 @click.option("--split", type=click.Choice(["val", "test"]), default="test", show_default=True)
-@click.option("--packs", type=Path, default=Path("../shared/data"), show_default=True, help="folder of the real packs; skipped where absent")
+@click.option(
+    "--packs",
+    type=Path,
+    default=Path("../shared/data"),
+    show_default=True,
+    help="folder of the real packs; skipped where absent",
+)
 @click.option("--out", type=Path, default=Path("results/prior.json"), show_default=True)
-def main(provider: str, weights: Path | None, single_pass: bool, clips: int, every: int, split: str, packs: Path, out: Path) -> None:
+def main(
+    provider: str, weights: Path | None, single_pass: bool, clips: int, every: int, split: str, packs: Path, out: Path
+) -> None:
     """Score a provider on the held-out worlds and the real packs; print and write the figures."""
     if single_pass and provider != "leres_small":
         raise click.UsageError(f"--single-pass is leres_small's: {provider} looks once anyway.")
-    prior = get_provider(provider, **({"weights": weights} if weights else {}), **({"multi_crop": False} if single_pass else {}))
+    prior = get_provider(
+        provider, **({"weights": weights} if weights else {}), **({"multi_crop": False} if single_pass else {})
+    )
     results = {"provider": prior.describe(), "split": split}
     for world, (_, cap) in WORLDS.items():
-        results[world] = score(prior, world_samples(world, clips, 50, every, ["train", "val", "test"].index(split)), cap)
+        results[world] = score(
+            prior, world_samples(world, clips, 50, every, ["train", "val", "test"].index(split)), cap
+        )
         click.echo(f"{world}: {json.dumps(results[world])}")
     for pack, cap in PACKS.items():
         if (packs / pack).is_dir():

@@ -51,7 +51,9 @@ def fine_tune(data: Path, out: Path, options: FineTuning = FineTuning(), device:
     seen, held_out = (views(data, split, options.every) for split in ("train", "val"))
     size = tuple(seen["images"].shape[-2:])
     with torch.random.fork_rng(devices=[]):
-        net, curve = train([Views(seen, held_out, size)], options.steps, options.batch, options.seed, device, start=BUNDLED)
+        net, curve = train(
+            [Views(seen, held_out, size)], options.steps, options.batch, options.seed, device, start=BUNDLED
+        )
     record = {
         "started_from": BUNDLED.name, "trained_on": f"ground truth of {data.as_posix()}/train: an in-domain upper bound, not zero-shot",
         "input_sizes": [size], "training_seconds": round(time.time() - began), "torch": torch.__version__, **dataclasses.asdict(options),

@@ -25,7 +25,9 @@ DepthMap = Float[Tensor, "b 1 h w"]
 Mask = Bool[Tensor, "b 1 h w"]
 
 
-def leres_loss(log_depth: DepthMap, depth: DepthMap, images: Float[Tensor, "b 3 h w"], K: Float[Tensor, "b 3 3"]) -> dict[str, Tensor]:
+def leres_loss(
+    log_depth: DepthMap, depth: DepthMap, images: Float[Tensor, "b 3 h w"], K: Float[Tensor, "b 3 3"]
+) -> dict[str, Tensor]:
     """The three losses and their weighted sum `loss`; `depth` in metres, infinite in the sky."""
     known = depth.isfinite()
     truth = depth.clamp(max=SKY).log()
@@ -79,10 +81,17 @@ def multi_scale_gradient(residual: DepthMap, known: Mask, scales: int = 4) -> Te
     return total / scales
 
 
-def pairwise_normals(log_depth: DepthMap, truth: DepthMap, known: Mask, images: Tensor, K: Tensor, pairs: int = 2000) -> Tensor:
+def pairwise_normals(
+    log_depth: DepthMap, truth: DepthMap, known: Mask, images: Tensor, K: Tensor, pairs: int = 2000
+) -> Tensor:
     """|n_A·n_B - n*_A·n*_B| of pairs of points: half of them across the edges of image and depth, half anywhere."""
-    normal, true_normal, known = (maps[..., 1:-1, 1:-1] for maps in (normals(log_depth.exp(), K), normals(truth.exp(), K), known))
-    A, B = (torch.cat(points, 1) for points in zip(across_edges(images, truth, pairs // 2), anywhere(truth, pairs // 2), strict=True))
+    normal, true_normal, known = (
+        maps[..., 1:-1, 1:-1] for maps in (normals(log_depth.exp(), K), normals(truth.exp(), K), known)
+    )
+    A, B = (
+        torch.cat(points, 1)
+        for points in zip(across_edges(images, truth, pairs // 2), anywhere(truth, pairs // 2), strict=True)
+    )
     cosine = (gather(normal, A) * gather(normal, B)).sum(1)
     true_cosine = (gather(true_normal, A) * gather(true_normal, B)).sum(1)
     valid = gather(known, A)[:, 0] & gather(known, B)[:, 0]

@@ -27,9 +27,15 @@ BUNDLED = Path(__file__).parents[2] / "weights" / "leres_small.safetensors"
 LICENCE = "Adobe Research, non-commercial research only, no redistribution"
 OFFICIAL = {
     "resnext101": Weights(
-        "res101.pth", "https://huggingface.co/lllyasviel/Annotators/resolve/main/res101.pth", 530_760_553,
-        "1d696b2ef3e8336b057d0c15bc82d2fecef821bfebe5ef9d7671a5ec5dde520b", LICENCE),
-    "resnet50": Weights("res50.pth", "https://huggingface.co/ffranchina/LeReS/resolve/main/res50.pth", 277_000_000, None, LICENCE),
+        "res101.pth",
+        "https://huggingface.co/lllyasviel/Annotators/resolve/main/res101.pth",
+        530_760_553,
+        "1d696b2ef3e8336b057d0c15bc82d2fecef821bfebe5ef9d7671a5ec5dde520b",
+        LICENCE,
+    ),
+    "resnet50": Weights(
+        "res50.pth", "https://huggingface.co/ffranchina/LeReS/resolve/main/res50.pth", 277_000_000, None, LICENCE
+    ),
 }
 
 
@@ -49,19 +55,38 @@ class Provider:
         return self.about
 
 
-def leres(variant: str = "resnext101", weights: str | Path | None = None, device: torch.device | str = "cpu", cache: str | Path | None = None) -> Provider:
+def leres(
+    variant: str = "resnext101",
+    weights: str | Path | None = None,
+    device: torch.device | str = "cpu",
+    cache: str | Path | None = None,
+) -> Provider:
     """The published LeReS (Yin et al. 2021): weights from a local path, or fetched once into `cache`."""
     if variant not in OFFICIAL:
         raise UserError(f"variant {variant!r} of provider 'leres' is unknown: choose one of {', '.join(OFFICIAL)}.")
     if weights is not None and not Path(weights).is_file():
-        raise UserError(f"{weights} does not exist: download it from {OFFICIAL[variant].url} or choose provider 'leres_small'.")
-    path = Path(weights) if weights else fetch(OFFICIAL[variant], cache, ", or choose provider 'leres_small', which needs no download")
+        raise UserError(
+            f"{weights} does not exist: download it from {OFFICIAL[variant].url} or choose provider 'leres_small'."
+        )
+    path = (
+        Path(weights)
+        if weights
+        else fetch(OFFICIAL[variant], cache, ", or choose provider 'leres_small', which needs no download")
+    )
     about = {
-        "provider": "leres", "variant": variant, "weights": path.name, "sha256": pooch.file_hash(str(path)), "licence": LICENCE,
+        "provider": "leres",
+        "variant": variant,
+        "weights": path.name,
+        "sha256": pooch.file_hash(str(path)),
+        "licence": LICENCE,
         "convention": "depth up to scale and shift, stored as d - min(d) + 0.01 of each image",
         "input_sizes": [list(OFFICIAL_SIZE)],
     }
-    return Provider(SinglePass(load_official(path, variant), [OFFICIAL_SIZE], lambda d: d - d.amin((2, 3), keepdim=True) + 0.01), about, device)
+    return Provider(
+        SinglePass(load_official(path, variant), [OFFICIAL_SIZE], lambda d: d - d.amin((2, 3), keepdim=True) + 0.01),
+        about,
+        device,
+    )
 
 
 def leres_small(weights: str | Path = BUNDLED, multi_crop: bool = True, device: torch.device | str = "cpu") -> Provider:
@@ -71,10 +96,14 @@ def leres_small(weights: str | Path = BUNDLED, multi_crop: bool = True, device: 
     """
     net, record = checkpoint.load(weights), checkpoint.read_record(weights)
     about = {
-        "provider": "leres_small", "weights": Path(weights).name, "sha256": pooch.file_hash(str(weights)), "licence": "MIT",
+        "provider": "leres_small",
+        "weights": Path(weights).name,
+        "sha256": pooch.file_hash(str(weights)),
+        "licence": "MIT",
         "trained_on": record["trained_on"],
         "convention": "depth up to scale, exp(network output); the unknown field of view leaves some shift",
-        "test_time_augmentation": "multi_crop" if multi_crop else "one", "input_sizes": [list(size) for size in record["input_sizes"]],
+        "test_time_augmentation": "multi_crop" if multi_crop else "one",
+        "input_sizes": [list(size) for size in record["input_sizes"]],
     }
     net, sizes = FlipAverage(net), [tuple(size) for size in record["input_sizes"]]
     return Provider(MultiCrop(net, sizes) if multi_crop else SinglePass(net, sizes, torch.exp), about, device)
@@ -91,7 +120,11 @@ class DisparityOf(nn.Module):
         return self.model(pixel_values=images).predicted_depth[:, None]
 
 
-def depth_anything_v2(model: str | nn.Module = "depth-anything/Depth-Anything-V2-Small-hf", size: tuple[int, int] = (518, 518), device: torch.device | str = "cpu") -> Provider:
+def depth_anything_v2(
+    model: str | nn.Module = "depth-anything/Depth-Anything-V2-Small-hf",
+    size: tuple[int, int] = (518, 518),
+    device: torch.device | str = "cpu",
+) -> Provider:
     """Depth Anything V2 (Yang et al. 2024) through transformers: a model name, a local folder or a model; `size` in multiples of 14."""
     name = model if isinstance(model, str) else type(model).__name__
     if isinstance(model, str):
@@ -100,11 +133,18 @@ def depth_anything_v2(model: str | nn.Module = "depth-anything/Depth-Anything-V2
 
             model = AutoModelForDepthEstimation.from_pretrained(name)
         except ImportError:
-            raise UserError("Provider 'depth_anything_v2' needs transformers: pip install 'ssmde[priors]', or choose 'leres_small'.") from None
+            raise UserError(
+                "Provider 'depth_anything_v2' needs transformers: pip install 'ssmde[priors]', or choose 'leres_small'."
+            ) from None
         except OSError:
-            raise UserError(f"{name} could not be fetched from huggingface.co: give a local folder as `model`, or choose provider 'leres_small'.") from None
+            raise UserError(
+                f"{name} could not be fetched from huggingface.co: give a local folder as `model`, or choose provider 'leres_small'."
+            ) from None
     about = {
-        "provider": "depth_anything_v2", "weights": name, "sha256": hash_state(model), "licence": "see the model card",
+        "provider": "depth_anything_v2",
+        "weights": name,
+        "sha256": hash_state(model),
+        "licence": "see the model card",
         "convention": "inverse depth q up to scale and shift, stored as 1 / (q / max(q) + 0.01) of each image",
         "input_sizes": [list(size)],
     }

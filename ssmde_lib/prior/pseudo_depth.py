@@ -30,7 +30,9 @@ def write_pseudo_depth(provider: Provider, data_root: str | Path, out_root: str 
         for clip, folder in targets(data_root, out_root):
             folder.mkdir(parents=True, exist_ok=True)
             missing = [i for i in range(len(clip)) if not (folder / f"{clip.stem(i)}.png").is_file()]
-            for start in tqdm(range(0, len(missing), batch), desc=f"pseudo-depth {clip.name}", disable=not missing, leave=False):
+            for start in tqdm(
+                range(0, len(missing), batch), desc=f"pseudo-depth {clip.name}", disable=not missing, leave=False
+            ):
                 indices = missing[start : start + batch]
                 images = torch.from_numpy(np.stack([clip.image(i) for i in indices])).to(provider.device)
                 depths = provider(images.permute(0, 3, 1, 2).float() / 255)[:, 0].cpu().numpy()
@@ -51,7 +53,9 @@ def check_manifest(out_root: Path, manifest: dict) -> None:
     """Write the manifest, or check that the folder was begun with the same one."""
     path = out_root / "prior.json"
     if path.is_file() and json.loads(path.read_text()) != manifest:
-        raise UserError(f"{path} records another provider, weights or convention: delete {out_root} or choose another folder.")
+        raise UserError(
+            f"{path} records another provider, weights or convention: delete {out_root} or choose another folder."
+        )
     out_root.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(manifest, indent=2))
 
@@ -63,5 +67,7 @@ def targets(data_root: str | Path, out_root: Path) -> list[tuple[Clip, Path]]:
         return [(clip, out_root / clip.name) for clip in find_clips(data_root, "train")]
     splits = [s for s in ("train", "val", "test") if (data_root / s).is_dir()]
     if not splits:
-        raise UserError(f"{data_root} holds no train, val or test folder: prepare the data first (notebook 01 or data_scripts/).")
+        raise UserError(
+            f"{data_root} holds no train, val or test folder: prepare the data first (notebook 01 or data_scripts/)."
+        )
     return [(clip, out_root / split / clip.name) for split in splits for clip in find_clips(data_root, split)]

@@ -25,7 +25,10 @@ from ssmde_lib.prior.augment import augment
 from ssmde_lib.prior.losses import leres_loss
 from ssmde_lib.synthetic.mixture_shards import load_shards, render_shards
 
-SHAPES = {(64, 192): (72, 216), (96, 128): (108, 144)}  # of the network's input: as rendered, a little larger for random crops
+SHAPES = {
+    (64, 192): (72, 216),
+    (96, 128): (108, 144),
+}  # of the network's input: as rendered, a little larger for random crops
 PEAK_RATE = 1e-3
 VALIDATION = 1_000_000  # first seed of the mixture's held-out views
 TRAINED_ON = "mixture of procedural scenes (ssmde_lib.synthetic.mixture); neither street nor room"
@@ -42,8 +45,13 @@ class Views:
 
 @translate_errors("the weights", "the batch", "run it again")
 def train(
-    shapes: list[Views], steps: int, batch: int, seed: int, device: str,
-    start: Path | None = None, keep: Callable[[LeReS, list[dict]], None] | None = None,
+    shapes: list[Views],
+    steps: int,
+    batch: int,
+    seed: int,
+    device: str,
+    start: Path | None = None,
+    keep: Callable[[LeReS, list[dict]], None] | None = None,
 ) -> tuple[LeReS, list[dict]]:
     """A trained network and its curve; AdamW with one cycle of the learning rate, bfloat16 networks, float32 losses.
 
@@ -122,21 +130,33 @@ def rendered_views(cache: Path, views: int, held_out: int = 250) -> list[Views]:
     """`views` training views of the mixture, as many of each shape, and `held_out` others of each; rendered into `cache` where missing."""
     each = views // len(SHAPES)
     return [
-        Views(load_shards(render_shards(cache, 0, each, rendered)), load_shards(render_shards(cache, VALIDATION, held_out, rendered)), size)
+        Views(
+            load_shards(render_shards(cache, 0, each, rendered)),
+            load_shards(render_shards(cache, VALIDATION, held_out, rendered)),
+            size,
+        )
         for size, rendered in SHAPES.items()
     ]
 
 
 @click.command()
 @click.option("--out", type=Path, default=Path("weights/leres_small.safetensors"), show_default=True)
-@click.option("--cache", type=Path, default=Path("runs/leres_small"), show_default=True, help="where rendered views are kept (80 kB each)")
+@click.option(
+    "--cache",
+    type=Path,
+    default=Path("runs/leres_small"),
+    show_default=True,
+    help="where rendered views are kept (80 kB each)",
+)
 @click.option("--views", default=12_000, show_default=True, help="training views: half of them wide, half 4:3")
 @click.option("--steps", default=36_000, show_default=True)
 @click.option("--batch", default=8, show_default=True)
 @click.option("--start", type=Path, help="weights to go on from, instead of from scratch")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--device", default="cuda" if torch.cuda.is_available() else "cpu", show_default=True)
-def main(out: Path, cache: Path, views: int, steps: int, batch: int, start: Path | None, seed: int, device: str) -> None:
+def main(
+    out: Path, cache: Path, views: int, steps: int, batch: int, start: Path | None, seed: int, device: str
+) -> None:
     """Render the mixture (kept in --cache), train leres_small on it, write the weights and their record beside them."""
     started = time.time()
     shapes = rendered_views(cache, views)

@@ -1,7 +1,21 @@
 """The embedded procedural data set: a ray caster, two worlds (`street`, `room`), and what breaks self-supervision in them."""
+
 from .clips import render_clip, write_world
 from .engine import Frame, render
 from .failure_cases import FAILURE_CASES
 from .scene import Light, Material, Primitive, Scene, Shadow, Sky, place
 
-__all__ = ["FAILURE_CASES", "Frame", "Light", "Material", "Primitive", "Scene", "Shadow", "Sky", "place", "render", "render_clip", "write_world"]
+__all__ = [
+    "FAILURE_CASES",
+    "Frame",
+    "Light",
+    "Material",
+    "Primitive",
+    "Scene",
+    "Shadow",
+    "Sky",
+    "place",
+    "render",
+    "render_clip",
+    "write_world",
+]

@@ -1,4 +1,5 @@
 """Films the worlds: frames in memory (`render_clip`) and data sets on disk in the one layout of docs/design.md (`write_world`)."""
+
 import inspect
 import json
 import os
@@ -25,8 +26,15 @@ DEPTH_UNITS = 256  # per metre in depth/NNNNNN.png
 OUTPUTS = ("depth", "movers", "instance", "normal", "flow")
 
 
-def render_clip(world: str = "street", seed=0, frames: int = 50, height: int = 64, width: int = 192, difficulty: str | None = None,
-                **options) -> Iterator[Frame]:
+def render_clip(
+    world: str = "street",
+    seed=0,
+    frames: int = 50,
+    height: int = 64,
+    width: int = 192,
+    difficulty: str | None = None,
+    **options,
+) -> Iterator[Frame]:
     """Frames of one clip, deterministic by `seed` (an integer or a sequence of integers).
 
     `difficulty` is a name in DIFFICULTIES, which brings its own world and options. Other `options`: `noise`, `exposure`, `motion_blur` of
@@ -34,7 +42,10 @@ def render_clip(world: str = "street", seed=0, frames: int = 50, height: int = 6
     Raises UserError for an unknown world, difficulty or option, and for sizes that are not positive.
     """
     if difficulty is not None:
-        world, options = _known("difficulty", difficulty, FAILURE_CASES).world, FAILURE_CASES[difficulty].options | options
+        world, options = (
+            _known("difficulty", difficulty, FAILURE_CASES).world,
+            FAILURE_CASES[difficulty].options | options,
+        )
     builder = _known("world", world, WORLDS)
     if min(frames, height, width) < 1:
         raise UserError(f"frames, height and width must be at least 1, got {frames}, {height}, {width}")
@@ -53,8 +64,18 @@ def _known(kind: str, name: str, choices):
     return choices[name] if isinstance(choices, dict) else name
 
 
-def write_world(root, world: str = "street", split_clips=None, frames: int = 50, height: int = 64, width: int = 192, seed: int = 0,
-                outputs=("depth", "movers"), workers: int = 2, **options) -> list[Path]:
+def write_world(
+    root,
+    world: str = "street",
+    split_clips=None,
+    frames: int = 50,
+    height: int = 64,
+    width: int = 192,
+    seed: int = 0,
+    outputs=("depth", "movers"),
+    workers: int = 2,
+    **options,
+) -> list[Path]:
     """Writes `split_clips` = {"train": 10, "val": 2, "test": 4} clips below `root`; returns their folders.
 
     Clip n of a split is seeded by (seed, split, n): splits share no scene, whatever their sizes. A clip is written aside and moved into
@@ -69,8 +90,17 @@ def write_world(root, world: str = "street", split_clips=None, frames: int = 50,
     jobs = []
     for split, clips in split_clips.items():
         for n in range(clips):
-            record = {"source": f"ssmde_lib.synthetic {world}", "licence": "MIT", "fps": FPS, "size": [width, height], "frames": frames,
-                      "depth_png_units_per_metre": DEPTH_UNITS, "seed": [seed, SPLITS.index(split), n], "outputs": sorted(outputs), "options": options}
+            record = {
+                "source": f"ssmde_lib.synthetic {world}",
+                "licence": "MIT",
+                "fps": FPS,
+                "size": [width, height],
+                "frames": frames,
+                "depth_png_units_per_metre": DEPTH_UNITS,
+                "seed": [seed, SPLITS.index(split), n],
+                "outputs": sorted(outputs),
+                "options": options,
+            }
             jobs.append((Path(root) / split / f"{world}_{n:03d}", world, record))
     todo = [job for job in jobs if not _finished(*job)]
     with ProcessPoolExecutor(workers) if workers > 1 else nullcontext() as pool:
@@ -114,7 +144,9 @@ def _write_png(path: Path, image) -> None:
 
 def _write_depth(stem: Path, frame: Frame) -> None:
     units = np.where(np.isfinite(frame.depth), np.rint(frame.depth * DEPTH_UNITS), 0)
-    _write_png(stem.with_suffix(".png"), np.where(units <= 65535, units, 0).astype(np.uint16))  # beyond 256 m: no measurement
+    _write_png(
+        stem.with_suffix(".png"), np.where(units <= 65535, units, 0).astype(np.uint16)
+    )  # beyond 256 m: no measurement
 
 
 def _write_normal(stem: Path, frame: Frame) -> None:

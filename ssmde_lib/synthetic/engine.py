@@ -11,6 +11,7 @@ Visibility first, shading after: each primitive is intersected only inside the r
 whose every second node is a pixel centre; then all nodes are shaded together by gathering the primitives' tables. Colour is the
 [1 2 1]/4 tent filter of the grid; depth, normals and masks are its pixel centres, exact.
 """
+
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +20,7 @@ from jaxtyping import Float, Int, UInt8
 from . import texture
 from .scene import SHAPES, Scene
 
-NEAR = 0.05      # metres
+NEAR = 0.05  # metres
 _BAND = 1 << 15  # grid nodes shaded at once: the working set stays in the cache
 _CORNERS = np.array([[x, y, z, 1] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], np.float64)
 _EDGES = np.array([(a, b) for a in range(8) for b in range(a) if np.abs(_CORNERS[a] - _CORNERS[b]).sum() == 2]).T
@@ -30,11 +31,13 @@ class Frame:
     """One picture and everything true about it; h w is the image size, the camera has OpenCV axes."""
 
     rgb: UInt8[np.ndarray, "h w 3"]
-    depth: Float[np.ndarray, "h w"]         # z in metres, infinite in the sky
-    normal: Float[np.ndarray, "h w 3"]      # unit, towards the camera, in its frame; 0 in the sky
-    flow: Float[np.ndarray, "h w 2"] | None  # pixels from time to time + 1; infinite where the point passes behind the camera
-    instance: Int[np.ndarray, "h w"]        # 0 background
-    dynamic_mask: UInt8[np.ndarray, "h w"]        # 0 static, k > 0 the k-th moving instance
+    depth: Float[np.ndarray, "h w"]  # z in metres, infinite in the sky
+    normal: Float[np.ndarray, "h w 3"]  # unit, towards the camera, in its frame; 0 in the sky
+    flow: (
+        Float[np.ndarray, "h w 2"] | None
+    )  # pixels from time to time + 1; infinite where the point passes behind the camera
+    instance: Int[np.ndarray, "h w"]  # 0 background
+    dynamic_mask: UInt8[np.ndarray, "h w"]  # 0 static, k > 0 the k-th moving instance
     T_world_cam: Float[np.ndarray, "4 4"]
     K: Float[np.ndarray, "3 3"]
     time: float = 0.0
@@ -57,12 +60,35 @@ def render(scene: Scene, K, T_world_cam, height: int, width: int, time: float = 
         colour, normal = _shade(scene, A, b, T_world_cam, T_world_object, depth, ids, shade, x, y, 1 / K[0, 0])
         centre = np.s_[1::2, 1::2]
         depth, ids, normal = depth[centre].copy(), ids[centre], normal[centre]
-        flow = None if T_world_cam_next is None else _flow(
-            scene, K, T_world_cam, T_world_object, np.asarray(T_world_cam_next, np.float64), time, depth, ids, x[1::2], y[1::2])
+        flow = (
+            None
+            if T_world_cam_next is None
+            else _flow(
+                scene,
+                K,
+                T_world_cam,
+                T_world_object,
+                np.asarray(T_world_cam_next, np.float64),
+                time,
+                depth,
+                ids,
+                x[1::2],
+                y[1::2],
+            )
+        )
     normal = normal @ T_world_cam[:3, :3].astype(np.float32)  # world to camera: R_cam_world n
     seen = ids >= 0
-    return Frame(_tent(colour), depth, normal, flow, np.where(seen, scene.table["instance"][ids], 0),
-                 np.where(seen, scene.table["mover"][ids], 0).astype(np.uint8), T_world_cam, K, time)
+    return Frame(
+        _tent(colour),
+        depth,
+        normal,
+        flow,
+        np.where(seen, scene.table["instance"][ids], 0),
+        np.where(seen, scene.table["mover"][ids], 0).astype(np.uint8),
+        T_world_cam,
+        K,
+        time,
+    )
 
 
 def _to_unit(T_cam_object, size):
@@ -164,9 +190,11 @@ def _cylinder(A, b, x, y, taper):
     dx, dy, dz = (_linear(A[k], x, y) for k in range(3))
     a = dx * dx + dz * dz - (slope * dy) ** 2
     half = _linear(b[0] * A[0] + b[2] * A[2] - radius * slope * A[1], x, y)
-    root = np.sqrt(_linear(b[0] * slope * A[1] - radius * A[0], x, y) ** 2  # = half^2 - a c, without the cancellation
-                   + _linear(b[2] * slope * A[1] - radius * A[2], x, y) ** 2
-                   - _linear(b[0] * A[2] - b[2] * A[0], x, y) ** 2)
+    root = np.sqrt(
+        _linear(b[0] * slope * A[1] - radius * A[0], x, y) ** 2  # = half^2 - a c, without the cancellation
+        + _linear(b[2] * slope * A[1] - radius * A[2], x, y) ** 2
+        - _linear(b[0] * A[2] - b[2] * A[0], x, y) ** 2
+    )
     best = np.full(a.shape, np.inf, np.float32)
     for sign in (-1, 1):
         z = (sign * root - half) / a
@@ -203,25 +231,39 @@ def _shade(scene, A, b, T_world_cam, T_world_object, depth, ids, shade, x, y, pi
     moving = {"A": A.reshape(-1, 9).T, "b": b.T, "R": R.reshape(-1, 9).T}
     for n, light in enumerate(scene.lights):
         towards = np.asarray(light.vector) - T_world_object[:, :3, 3] if light.lamp else np.asarray(light.vector)[None]
-        moving[f"light{n}"] = np.einsum("nji,nj->in", R, np.broadcast_to(towards, (len(R), 3)))  # in the objects' frames
+        moving[f"light{n}"] = np.einsum(
+            "nji,nj->in", R, np.broadcast_to(towards, (len(R), 3))
+        )  # in the objects' frames
     moving = {k: np.ascontiguousarray(v, np.float32) for k, v in moving.items()}
     colour, normal = np.zeros((*depth.shape, 3), np.float32), np.zeros((*depth.shape, 3), np.float32)
     R_world_cam, rows = T_world_cam[:3, :3].astype(np.float32), max(1, _BAND // len(x))
     for top in range(0, len(y), rows):
-        band = np.s_[top:top + rows]
+        band = np.s_[top : top + rows]
         grid_x, grid_y = (g.ravel() for g in np.broadcast_arrays(x[None], y[band, None]))
         flat, z = ids[band].ravel(), depth[band].ravel()
         out, out_normal = np.empty((3, len(flat)), np.float32), np.zeros((3, len(flat)), np.float32)
         sky = np.flatnonzero(flat < 0)
-        out[:, sky] = _sky(scene.sky, [R_world_cam[k, 0] * grid_x[sky] + R_world_cam[k, 1] * grid_y[sky] + R_world_cam[k, 2] for k in range(3)])
+        out[:, sky] = _sky(
+            scene.sky,
+            [R_world_cam[k, 0] * grid_x[sky] + R_world_cam[k, 1] * grid_y[sky] + R_world_cam[k, 2] for k in range(3)],
+        )
         for code in range(len(SHAPES)):
             node = np.flatnonzero((flat >= 0) & (scene.table["shape"][flat] == code))
             if len(node):
-                rgb, n_world = _surface(scene, moving, SHAPES[code], flat[node], grid_x[node], grid_y[node], z[node],
-                                        shade[band].ravel()[node], pixel)
+                rgb, n_world = _surface(
+                    scene,
+                    moving,
+                    SHAPES[code],
+                    flat[node],
+                    grid_x[node],
+                    grid_y[node],
+                    z[node],
+                    shade[band].ravel()[node],
+                    pixel,
+                )
                 out[:, node], out_normal[:, node] = rgb, n_world
         if np.isfinite(scene.sky.haze):
-            distance = z * np.sqrt(grid_x ** 2 + grid_y ** 2 + 1)
+            distance = z * np.sqrt(grid_x**2 + grid_y**2 + 1)
             clear = np.where(flat >= 0, np.exp(distance / -scene.sky.haze), 1)
             out = np.asarray(scene.sky.horizon, np.float32)[:, None] * (1 - clear) + out * clear
         colour[band], normal[band] = (a.T.reshape(-1, len(x), 3) for a in (out, out_normal))
@@ -232,12 +274,12 @@ def _surface(scene, moving, shape, i, x, y, z, shade, pixel):
     """Colour (3 n) and world normal (3 n) of nodes that see primitives `i` of one shape at depth z along rays (x, y, 1)."""
     table = scene.table
     A, size = moving["A"][:, i], table["size"][:, i]
-    ray = [A[3 * k] * x + A[3 * k + 1] * y + A[3 * k + 2] for k in range(3)]      # unit frame
-    q = [b + z * d for b, d in zip(moving["b"][:, i], ray)]
-    ray = [d * s for d, s in zip(ray, size)]                                      # metres, object axes
-    point = [a * s for a, s in zip(q, size)]
+    ray = [A[3 * k] * x + A[3 * k + 1] * y + A[3 * k + 2] for k in range(3)]  # unit frame
+    q = [b + z * d for b, d in zip(moving["b"][:, i], ray, strict=False)]
+    ray = [d * s for d, s in zip(ray, size, strict=False)]  # metres, object axes
+    point = [a * s for a, s in zip(q, size, strict=False)]
     n, face = _unit_normal(shape, q, table["taper_mean"][:, i], table["taper_slope"][:, i])
-    n = [a / s for a, s in zip(n, size)]
+    n = [a / s for a, s in zip(n, size, strict=False)]
     length = 1 / np.sqrt(n[0] ** 2 + n[1] ** 2 + n[2] ** 2)
     n = [a * length for a in n]
 
@@ -258,7 +300,7 @@ def _surface(scene, moving, shape, i, x, y, z, shade, pixel):
         if lamp.lamp:
             L = L - np.stack(point)
             distance2 = L[0] ** 2 + L[1] ** 2 + L[2] ** 2
-            strength = 1 / (np.sqrt(distance2) * (1 + distance2 / lamp.reach ** 2))
+            strength = 1 / (np.sqrt(distance2) * (1 + distance2 / lamp.reach**2))
         lambert = np.maximum(n[0] * L[0] + n[1] * L[1] + n[2] * L[2], 0) * strength
         light = light + lambert * np.asarray(lamp.color, np.float32)[:, None]
     return albedo * np.maximum(light * shade, table["emission"][i]), n_world
@@ -273,14 +315,20 @@ def _unit_normal(shape, q, mean, slope):
         radius = np.sqrt(q[0] ** 2 + q[2] ** 2)
         edge = mean[0] + slope[0] * q[1]
         cap = np.abs(q[1]) - 1 > radius - edge
-        return [np.where(cap, 0, q[0]), np.where(cap, np.copysign(one, q[1]), -slope[0] * edge), np.where(cap, 0, q[2])], cap.astype(np.int8)
+        return [
+            np.where(cap, 0, q[0]),
+            np.where(cap, np.copysign(one, q[1]), -slope[0] * edge),
+            np.where(cap, 0, q[2]),
+        ], cap.astype(np.int8)
     outside = [np.abs(q[0]) - mean[0] - slope[0] * q[1], np.abs(q[1]) - 1, np.abs(q[2]) - mean[1] - slope[1] * q[1]]
     on_x = (outside[0] >= outside[1]) & (outside[0] >= outside[2])
     on_z = ~on_x & (outside[2] >= outside[1])
     on_y = ~(on_x | on_z)
-    normal = [np.where(on_x, np.copysign(one, q[0]), 0),
-              np.where(on_y, np.copysign(one, q[1]), np.where(on_x, -slope[0], -slope[1])),
-              np.where(on_z, np.copysign(one, q[2]), 0)]
+    normal = [
+        np.where(on_x, np.copysign(one, q[0]), 0),
+        np.where(on_y, np.copysign(one, q[1]), np.where(on_x, -slope[0], -slope[1])),
+        np.where(on_z, np.copysign(one, q[2]), 0),
+    ]
     return normal, on_y.astype(np.int8) + 2 * on_z.astype(np.int8)
 
 
@@ -293,7 +341,11 @@ def _surface_coordinates(shape, q, point, ray, size, face):
     radius = np.maximum(size[0], size[2])
     u = np.arctan2(q[2], q[0]) * radius
     cap = face == 1
-    return (np.where(cap, point[0], u), np.where(cap, point[2], point[1])), (ray[0] * 0, ray[1]), (2 * np.pi * radius, 2 * size[1])
+    return (
+        (np.where(cap, point[0], u), np.where(cap, point[2], point[1])),
+        (ray[0] * 0, ray[1]),
+        (2 * np.pi * radius, 2 * size[1]),
+    )
 
 
 def _albedo(scene, i, u, v, width_u, width_v, extent_u, extent_v, face):
@@ -311,7 +363,9 @@ def _albedo(scene, i, u, v, width_u, width_v, extent_u, extent_v, face):
     tint = texture.tints(texture.cell_random(iu, iv, i))
     checker = table["checker"][i]
     mix = np.where(checker, (iu + iv).astype(np.int32) & 1, 0.5 + 0.5 * tint[0])
-    blur = np.clip(1.5 * np.maximum(width_u / pitch_u, width_v / pitch_v) - 0.5, 0, 1)  # cells smaller than a pixel: their mean
+    blur = np.clip(
+        1.5 * np.maximum(width_u / pitch_u, width_v / pitch_v) - 0.5, 0, 1
+    )  # cells smaller than a pixel: their mean
     mix = mix + blur * (0.5 - mix)
     color, gap_color = table["color"][:, i], table["gap_color"][:, i]
     color = color + mix * (table["color_b"][:, i] - color) + (table["hue"][i] * (1 - blur)) * tint
@@ -332,7 +386,9 @@ def _sky(sky, direction):
     colour = horizon + np.sqrt(up) * (zenith - horizon)
     if sky.clouds:
         u, v = direction[0] / np.maximum(-direction[1], 0.05), direction[2] / np.maximum(-direction[1], 0.05)
-        cloud = np.clip(texture.fractal_noise(u * 0.6 + 3, v * 0.6 + 9, 0.02 / up) + sky.clouds - 0.5, 0, 1) * np.minimum(4 * up, 1)
+        cloud = np.clip(
+            texture.fractal_noise(u * 0.6 + 3, v * 0.6 + 9, 0.02 / up) + sky.clouds - 0.5, 0, 1
+        ) * np.minimum(4 * up, 1)
         colour = colour + cloud * (0.95 - colour)
     return colour
 
@@ -341,12 +397,14 @@ def _flow(scene, K, T_world_cam, T_world_object, T_world_cam_next, time, depth, 
     """Pixels from now to the next frame, of each pixel centre's point carried along by its object; the sky only turns."""
     T_next_world = np.linalg.inv(T_world_cam_next)
     motion = scene.poses(time + 1) @ np.linalg.inv(T_world_object)  # of the objects, in the world
-    motion = np.concatenate([motion, np.eye(4)[None]])              # the last one, -1: the sky
+    motion = np.concatenate([motion, np.eye(4)[None]])  # the last one, -1: the sky
     T = (T_next_world @ motion @ T_world_cam)[:, :3].reshape(-1, 12).T.astype(np.float32)
     T[3::4, -1] = 0
     T, z = T[:, ids], np.where(ids >= 0, depth, 1)
     moved = [(T[4 * k] * x + T[4 * k + 1] * y[:, None] + T[4 * k + 2]) * z + T[4 * k + 3] for k in range(3)]
-    flow = np.stack([K[0, 0] * (moved[0] / moved[2] - x), K[1, 1] * (moved[1] / moved[2] - y[:, None])], -1).astype(np.float32)
+    flow = np.stack([K[0, 0] * (moved[0] / moved[2] - x), K[1, 1] * (moved[1] / moved[2] - y[:, None])], -1).astype(
+        np.float32
+    )
     flow[moved[2] < NEAR] = np.inf
     return flow
 
@@ -355,4 +413,3 @@ def _tent(colour) -> UInt8[np.ndarray, "h w 3"]:
     rows = colour[:-2:2] + 2 * colour[1::2] + colour[2::2]
     tent = rows[:, :-2:2] + 2 * rows[:, 1::2] + rows[:, 2::2]
     return (np.clip(tent * (255 / 16), 0, 255) + 0.5).astype(np.uint8)
-

@@ -89,7 +89,9 @@ def random_paint(rng: Rng) -> Paint:
 # ---- things that stand on a ground at y = 0, centred at the origin, made of random primitives
 
 
-def solid(rng: Rng, paint: Paint, half: tuple, pose: np.ndarray, shapes: tuple = ("box", "cylinder", "ellipsoid")) -> Primitive:
+def solid(
+    rng: Rng, paint: Paint, half: tuple, pose: np.ndarray, shapes: tuple = ("box", "cylinder", "ellipsoid")
+) -> Primitive:
     """One random primitive of these half extents, sometimes tapered; y = 0 of `pose` is its centre."""
     shape = str(rng.choice(shapes))
     taper = (1.0, 1.0)
@@ -155,7 +157,10 @@ def slabs(rng: Rng, paint: Paint) -> list[Primitive]:
             pose = place(x * (wide / 2 - thick), -height / 2, z * (deep / 2 - thick))
             parts.append(Primitive(str(rng.choice(["box", "cylinder"])), (thick, height / 2, thick), pose, post))
     else:
-        parts += [Primitive("box", (thick, height / 2, deep / 2), place(side * wide / 2, -height / 2), post) for side in (-1, 1)]
+        parts += [
+            Primitive("box", (thick, height / 2, deep / 2), place(side * wide / 2, -height / 2), post)
+            for side in (-1, 1)
+        ]
         if rng.random() < 0.5:
             parts.append(Primitive("box", (wide / 2, height / 2, thick), place(0, -height / 2, deep / 2), post))
     return parts
@@ -164,13 +169,23 @@ def slabs(rng: Rng, paint: Paint) -> list[Primitive]:
 def pole(rng: Rng, paint: Paint) -> list[Primitive]:
     """Thin and tall, with something on top or an arm."""
     height, radius = log_uniform(rng, 0.8, 9), log_uniform(rng, 0.02, 0.18)
-    parts = [Primitive(str(rng.choice(["cylinder", "box"])), (radius, height / 2, radius), place(y=-height / 2), paint(height))]
+    parts = [
+        Primitive(
+            str(rng.choice(["cylinder", "box"])), (radius, height / 2, radius), place(y=-height / 2), paint(height)
+        )
+    ]
     if rng.random() < 0.6:
         half = np.exp(rng.normal(-1.5, 0.6, 3))
-        parts.append(solid(rng, paint, half, place(rng.normal(0, 0.3), -height, rng.normal(0, 0.1), rng.uniform(-3, 3))))
+        parts.append(
+            solid(rng, paint, half, place(rng.normal(0, 0.3), -height, rng.normal(0, 0.1), rng.uniform(-3, 3)))
+        )
     if rng.random() < 0.3:
         arm = height * rng.uniform(0.1, 0.4)
-        parts.append(Primitive("box", (arm, radius * 0.7, radius * 0.7), place(arm, -height * rng.uniform(0.6, 1)), paint(height)))
+        parts.append(
+            Primitive(
+                "box", (arm, radius * 0.7, radius * 0.7), place(arm, -height * rng.uniform(0.6, 1)), paint(height)
+            )
+        )
     return parts
 
 
@@ -179,7 +194,11 @@ def tuft(rng: Rng, paint: Paint) -> list[Primitive]:
     height, wide = log_uniform(rng, 0.3, 8), rng.uniform(0.25, 0.8)
     stem = height * rng.choice([0.0, rng.uniform(0.1, 0.6)])
     leaf = paint(height * 0.3)
-    parts = [Primitive("cylinder", (0.05 * height, stem / 2, 0.05 * height), place(y=-stem / 2), paint(height))] if stem else []
+    parts = (
+        [Primitive("cylinder", (0.05 * height, stem / 2, 0.05 * height), place(y=-stem / 2), paint(height))]
+        if stem
+        else []
+    )
     for _ in range(rng.integers(1, 6)):
         half = height * wide * rng.uniform(0.3, 0.6, 3)
         y = min(-stem - half[1] * rng.uniform(0.3, 1.0), -half[1] * 0.8)
@@ -233,7 +252,9 @@ class SceneBuilder:
             size = (1.1 * radius + 0.05, 0.15 + 0.1 * radius, 1.1 * radius + 0.05)
             self.shadows.append(Shadow(size, place(x, 0, z), self.shadow))
 
-    def scatter(self, count: int, near: float, far: float, half_view: float, weights: tuple, inside: tuple | None = None) -> None:
+    def scatter(
+        self, count: int, near: float, far: float, half_view: float, weights: tuple, inside: tuple | None = None
+    ) -> None:
         """Random things in the field of view, as many near as far (log-uniform distance); `inside`: half extents of a floor."""
         yaws = self.rng.choice([0, np.pi / 2, np.pi, self.rng.uniform(-np.pi, np.pi)], count) + self.rng.normal(0, 0.2)
         for yaw in yaws:
@@ -251,7 +272,9 @@ class SceneBuilder:
 # ---- the four families: scene and camera
 
 
-def handheld(rng: Rng, height: float, pitch: float, roll: float, x: float = 0.0, z: float = 0.0, yaw: float = 0.0) -> np.ndarray:
+def handheld(
+    rng: Rng, height: float, pitch: float, roll: float, x: float = 0.0, z: float = 0.0, yaw: float = 0.0
+) -> np.ndarray:
     """T_world_cam of a camera `height` metres above y = 0; standard deviations of pitch (negative looks down) and roll."""
     return place(x, -height, z, yaw, rng.normal(0, pitch), rng.normal(0, roll))
 
@@ -277,12 +300,26 @@ def ground(builder: SceneBuilder, extent: float = 400.0) -> None:
     rng = builder.rng
     builder.slab((extent, 1, extent), place(y=1), log_uniform(rng, 0.3, 10))
     for _ in range(rng.integers(0, 3)):  # roads and paths, mostly along the view
-        yaw, wide = rng.choice([rng.normal(0, 0.15), rng.uniform(-1.6, 1.6)]) + builder.heading, log_uniform(rng, 0.5, 12)
+        yaw, wide = (
+            rng.choice([rng.normal(0, 0.15), rng.uniform(-1.6, 1.6)]) + builder.heading,
+            log_uniform(rng, 0.5, 12),
+        )
         T = place(*(builder.camera[0], 0, builder.camera[1]), yaw) @ place(rng.normal(0, 4))
         builder.slab((wide / 2, 0.02, extent), T, log_uniform(rng, 0.3, 4))
         for _ in range(rng.integers(0, 3)):  # lines along it
-            builder.primitives.append(Primitive("box", (log_uniform(rng, 0.03, 0.15), 0.03, 150), T @ place(rng.uniform(-0.5, 0.5) * wide), Material(
-                tuple(random_colour(rng)), gap_color=tuple(random_colour(rng)), cell=(np.inf, log_uniform(rng, 1, 12)), gap=(0, rng.choice([0, 0.5])))))
+            builder.primitives.append(
+                Primitive(
+                    "box",
+                    (log_uniform(rng, 0.03, 0.15), 0.03, 150),
+                    T @ place(rng.uniform(-0.5, 0.5) * wide),
+                    Material(
+                        tuple(random_colour(rng)),
+                        gap_color=tuple(random_colour(rng)),
+                        cell=(np.inf, log_uniform(rng, 1, 12)),
+                        gap=(0, rng.choice([0, 0.5])),
+                    ),
+                )
+            )
         if rng.random() < 0.4:
             kerb = log_uniform(rng, 0.05, 0.4)
             for side in (-1, 1):
@@ -290,7 +327,9 @@ def ground(builder: SceneBuilder, extent: float = 400.0) -> None:
     for _ in range(rng.integers(0, 3)):  # patches
         angle, distance = builder.heading + rng.uniform(-0.8, 0.8), log_uniform(rng, 2, 40)
         x, z = builder.camera + distance * np.array([np.sin(angle), np.cos(angle)])
-        builder.slab((log_uniform(rng, 0.2, 5), 0.015, log_uniform(rng, 0.2, 5)), place(x, 0, z, rng.uniform(-3, 3)), 1.0)
+        builder.slab(
+            (log_uniform(rng, 0.2, 5), 0.015, log_uniform(rng, 0.2, 5)), place(x, 0, z, rng.uniform(-3, 3)), 1.0
+        )
 
 
 def backdrop(builder: SceneBuilder) -> None:
@@ -302,10 +341,14 @@ def backdrop(builder: SceneBuilder) -> None:
         x, z = builder.camera + distance * np.array([np.sin(angle), np.cos(angle)])
         if kind < 0.35:
             half = distance * np.array([rng.uniform(0.1, 0.6), rng.uniform(0.02, 0.15), rng.uniform(0.1, 0.3)])
-            builder.primitives.append(Primitive("ellipsoid", tuple(half), place(x, 0, z, rng.uniform(-3, 3)), builder.paint(5)))
+            builder.primitives.append(
+                Primitive("ellipsoid", tuple(half), place(x, 0, z, rng.uniform(-3, 3)), builder.paint(5))
+            )
         elif kind < 0.75:
             half = np.exp(rng.normal([1.5, 1.5, 1.5], 0.6))
-            builder.primitives.append(solid(rng, builder.paint, half, place(x, -half[1], z, rng.uniform(-3, 3)), ("box", "box", "cylinder")))
+            builder.primitives.append(
+                solid(rng, builder.paint, half, place(x, -half[1], z, rng.uniform(-3, 3)), ("box", "box", "cylinder"))
+            )
         else:
             builder.stand(tuft(rng, builder.paint), x, z, 0.0)
 
@@ -339,7 +382,12 @@ def corridor(rng: Rng, paint: Paint, field_of_view: float) -> tuple[Scene, np.nd
     builder.scatter(rng.integers(3, 18), 3.5, 35.0, field_of_view / 2, OUTDOOR)
     for _ in range(rng.integers(0, 20)):  # things along the sides
         x = rng.choice([-1, 1]) * half_width * rng.uniform(0.55, 1)
-        builder.stand(rng.choice(OBJECTS, p=OUTDOOR)(rng, paint), x, log_uniform(rng, 3, 60), rng.choice([0, np.pi]) + rng.normal(0, 0.1))
+        builder.stand(
+            rng.choice(OBJECTS, p=OUTDOOR)(rng, paint),
+            x,
+            log_uniform(rng, 3, 60),
+            rng.choice([0, np.pi]) + rng.normal(0, 0.1),
+        )
     return Scene(builder.primitives, shadows=builder.shadows, **daylight(rng)), camera
 
 
@@ -372,7 +420,10 @@ def interior(rng: Rng, paint: Paint, field_of_view: float) -> tuple[Scene, np.nd
                                   ((half_x, high / 2, 0.1), place(0, -high / 2, side * (half_z + 0.1)), half_x)):  # fmt: skip
             builder.primitives.append(Primitive("box", half, pose, wall if rng.random() < 0.7 else paint(1.5)))
             for _ in range(rng.integers(0, 4)):  # pictures, doors, windows, skirtings, radiators
-                size, place_along = (log_uniform(rng, 0.1, 1.0), log_uniform(rng, 0.1, 1.1)), rng.uniform(-0.9, 0.9) * along
+                size, place_along = (
+                    (log_uniform(rng, 0.1, 1.0), log_uniform(rng, 0.1, 1.1)),
+                    rng.uniform(-0.9, 0.9) * along,
+                )
                 y = rng.choice([-size[1], -rng.uniform(0.3, high - 0.2)])
                 thick = rng.uniform(0.11, 0.3)
                 flat = (thick, size[1], size[0]) if half[0] == 0.1 else (size[0], size[1], thick)
@@ -381,7 +432,11 @@ def interior(rng: Rng, paint: Paint, field_of_view: float) -> tuple[Scene, np.nd
     builder.slab((half_x + 1, 0.2, half_z + 1), place(y=0.2), log_uniform(rng, 0.2, 3))
     builder.slab((half_x + 1, 0.2, half_z + 1), place(y=-high - 0.2), log_uniform(rng, 0.5, 3))
     if rng.random() < 0.4:
-        builder.slab((log_uniform(rng, 0.4, 2), 0.01, log_uniform(rng, 0.4, 2)), place(rng.normal(), 0, rng.normal(), rng.uniform(-3, 3)), 0.5)
+        builder.slab(
+            (log_uniform(rng, 0.4, 2), 0.01, log_uniform(rng, 0.4, 2)),
+            place(rng.normal(), 0, rng.normal(), rng.uniform(-3, 3)),
+            0.5,
+        )
     for _ in range(rng.integers(0, 9)):  # against the walls
         if rng.random() < 0.5:
             at, yaw = (rng.choice([-1, 1]) * (half_x - 0.4), rng.uniform(-1, 1) * (half_z - 0.4)), np.pi / 2
@@ -404,10 +459,19 @@ def clutter(rng: Rng, paint: Paint, field_of_view: float) -> tuple[Scene, np.nda
         distance = log_uniform(rng, 1.2, 15)
         spread = distance * np.tan(field_of_view / 2)
         half = np.minimum(distance * np.exp(rng.normal(-2, 0.6, 3)), 0.4 * distance)
-        pose = camera @ place(rng.uniform(-1, 1) * spread, rng.uniform(-1, 1) * spread, distance, *rng.uniform(-3, 3, 3))
+        pose = camera @ place(
+            rng.uniform(-1, 1) * spread, rng.uniform(-1, 1) * spread, distance, *rng.uniform(-3, 3, 3)
+        )
         primitives.append(solid(rng, paint, half, pose))
     if rng.random() < 0.7:
-        primitives.append(Primitive("box", (80, 80, 0.5), camera @ place(z=log_uniform(rng, 8, 30), yaw=rng.normal(0, 0.3), pitch=rng.normal(0, 0.3)), paint(3)))
+        primitives.append(
+            Primitive(
+                "box",
+                (80, 80, 0.5),
+                camera @ place(z=log_uniform(rng, 8, 30), yaw=rng.normal(0, 0.3), pitch=rng.normal(0, 0.3)),
+                paint(3),
+            )
+        )
     return Scene(primitives, **daylight(rng)), camera
 
 

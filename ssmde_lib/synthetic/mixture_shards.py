@@ -43,4 +43,6 @@ def write_shard(path: Path, seeds: range, size: tuple[int, int]) -> None:
 def load_shards(paths: list[Path]) -> dict[str, Tensor]:
     """`images` uint8 n 3 h w, `depths` float16 n 1 h w (metres, infinite: sky), `K` float32 n 3 3, of all shards."""
     shards = [np.load(path) for path in paths]
-    return {key: torch.from_numpy(np.concatenate([shard[key] for shard in shards])) for key in ("images", "depths", "K")}
+    return {
+        key: torch.from_numpy(np.concatenate([shard[key] for shard in shards])) for key in ("images", "depths", "K")
+    }

@@ -3,6 +3,7 @@
 The world frame has OpenCV axes (x right, y **down**, z forward), metres. A primitive is a unit shape, |x|, |y|, |z| <= 1,
 stretched by `size` (half extents) and placed by `pose`, the rigid 4x4 `T_world_object`, constant or a function of time in frames.
 """
+
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -131,9 +132,13 @@ class Scene:
     @cached_property
     def _still(self) -> dict[str, tuple[np.ndarray, list[int]]]:
         """The poses that never change, and the numbers of the things that move."""
-        return {of: (np.array([np.eye(4) if callable(p.pose) else p.pose for p in items], np.float64).reshape(-1, 4, 4),
-                     [i for i, p in enumerate(items) if callable(p.pose)])
-                for of, items in (("primitives", self.primitives), ("shadows", self.shadows))}
+        return {
+            of: (
+                np.array([np.eye(4) if callable(p.pose) else p.pose for p in items], np.float64).reshape(-1, 4, 4),
+                [i for i, p in enumerate(items) if callable(p.pose)],
+            )
+            for of, items in (("primitives", self.primitives), ("shadows", self.shadows))
+        }
 
     def poses(self, time: float, of: str = "primitives") -> np.ndarray:
         """`T_world_object` of all primitives (or shadows) at a time in frames: n 4 4, float64."""
@@ -153,10 +158,16 @@ class Shot:
     camera: Callable[[float], np.ndarray]
 
 
-def place(x: float = 0.0, y: float = 0.0, z: float = 0.0, yaw: float = 0.0, pitch: float = 0.0, roll: float = 0.0) -> np.ndarray:
+def place(
+    x: float = 0.0, y: float = 0.0, z: float = 0.0, yaw: float = 0.0, pitch: float = 0.0, roll: float = 0.0
+) -> np.ndarray:
     """Rigid 4x4: rotate by roll about z, then pitch about x, then yaw about y (radians; yaw turns z towards x), then shift."""
     cy, sy, cx, sx, cz, sz = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch), np.cos(roll), np.sin(roll)
-    return np.array([[cy * cz + sy * sx * sz, -cy * sz + sy * sx * cz, sy * cx, x],
-                     [cx * sz, cx * cz, -sx, y],
-                     [-sy * cz + cy * sx * sz, sy * sz + cy * sx * cz, cy * cx, z],
-                     [0, 0, 0, 1]])
+    return np.array(
+        [
+            [cy * cz + sy * sx * sz, -cy * sz + sy * sx * cz, sy * cx, x],
+            [cx * sz, cx * cz, -sx, y],
+            [-sy * cz + cy * sx * sz, sy * sz + cy * sx * cz, cy * cx, z],
+            [0, 0, 0, 1],
+        ]
+    )

@@ -1,4 +1,5 @@
 """What a real camera does to the picture: motion blur, exposure that drifts, noise. Depth and all else stay those of mid-shutter."""
+
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,7 +25,9 @@ def render_with_sensor(shot: Shot, sensor: Sensor, height: int, width: int, t: i
     if sensor == Sensor():
         return frame
     instants = t + SHUTTER * ((np.arange(sensor.motion_blur) + 0.5) / sensor.motion_blur - 0.5)
-    pictures = [frame.rgb if s == t else render(shot.scene, shot.K, shot.camera(s), height, width, s).rgb for s in instants]
+    pictures = [
+        frame.rgb if s == t else render(shot.scene, shot.K, shot.camera(s), height, width, s).rgb for s in instants
+    ]
     picture = np.mean(pictures, axis=0) * 2 ** (sensor.exposure * np.sin(2 * np.pi * t / 24))
     picture += 255 * sensor.noise * np.random.default_rng([*seed, t]).standard_normal(picture.shape)
     return replace(frame, rgb=np.clip(picture + 0.5, 0, 255).astype(np.uint8))

@@ -1,4 +1,5 @@
 """The world `street`: a car drives through a town (KITTI-like), among parked cars, walkers, oncoming cars and a car ahead."""
+
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +20,9 @@ class Bend:
     def pose(self, s, x=0.0, y=0.0, yaw=0.0, **angles):
         """`T_world_object` of something at (s, x) that looks along the street, turned by `yaw`."""
         k, turn = self.curvature, self.curvature * s
-        return place((1 - np.cos(turn)) / k + x * np.cos(turn), y, np.sin(turn) / k - x * np.sin(turn), yaw=turn + yaw, **angles)
+        return place(
+            (1 - np.cos(turn)) / k + x * np.cos(turn), y, np.sin(turn) / k - x * np.sin(turn), yaw=turn + yaw, **angles
+        )
 
     def coordinates(self, x, z):
         """(s, lateral offset) of ground points of the world."""
@@ -27,16 +30,30 @@ class Bend:
         return np.arctan2(k * z, 1 - k * x) / k, (1 - np.hypot(k * z, 1 - k * x)) / k
 
 
-def street(rng, frames: int, height: int, width: int, lead: bool | None = None, oncoming: int | None = None, walkers: int | None = None,
-           motion: str = "drive", poles: bool = False) -> Shot:
+def street(
+    rng,
+    frames: int,
+    height: int,
+    width: int,
+    lead: bool | None = None,
+    oncoming: int | None = None,
+    walkers: int | None = None,
+    motion: str = "drive",
+    poles: bool = False,
+) -> Shot:
     """Builds one street; the defaults choose the movers at random, `motion` is drive, static or rotate.
 
     `lead`: a car ahead at about the camera's own speed; `oncoming`, `walkers`: how many; `poles`: thin posts along both kerbs.
     """
     bend = Bend(rng.choice([-1, 1]) * rng.uniform(1 / 2000, 1 / 160))
     focal = width * rng.uniform(0.55, 0.66)
-    K = np.array([[focal, 0, (width - 1) / 2 + width * rng.uniform(-0.01, 0.01)],
-                  [0, focal, (height - 1) / 2 + height * rng.uniform(-0.04, 0.04)], [0, 0, 1]])
+    K = np.array(
+        [
+            [focal, 0, (width - 1) / 2 + width * rng.uniform(-0.01, 0.01)],
+            [0, focal, (height - 1) / 2 + height * rng.uniform(-0.04, 0.04)],
+            [0, 0, 1],
+        ]
+    )
     camera, station = _drive(rng, bend, motion)
     if lead is None:
         lead = motion == "drive" and rng.random() < 0.75  # beside a parked camera it would not move
@@ -45,11 +62,25 @@ def street(rng, frames: int, height: int, width: int, lead: bool | None = None, 
     end = station(frames) + MARGIN
     items, count = _static(rng, bend, kerb, parking, pavement, end, poles)
     items += _movers(rng, bend, station, camera, kerb, frames, count, lead, oncoming, walkers)
-    ground = Primitive("box", (400, 0.5, 400), place(y=0.5), Material(paint=_road(rng, bend, kerb, pavement), noise=0.25, noise_scale=1.3))
+    ground = Primitive(
+        "box",
+        (400, 0.5, 400),
+        place(y=0.5),
+        Material(paint=_road(rng, bend, kerb, pavement), noise=0.25, noise_scale=1.3),
+    )
     lights, ambient, sky = _weather(rng)
     items = [ground, *items]
-    return Shot(Scene([i for i in items if isinstance(i, Primitive)], lights, ambient,
-                      [i for i in items if not isinstance(i, Primitive)], sky), K, camera)
+    return Shot(
+        Scene(
+            [i for i in items if isinstance(i, Primitive)],
+            lights,
+            ambient,
+            [i for i in items if not isinstance(i, Primitive)],
+            sky,
+        ),
+        K,
+        camera,
+    )
 
 
 def _drive(rng, bend, motion):
@@ -65,9 +96,18 @@ def _drive(rng, bend, motion):
         return speed * (t + wave * 10 * (np.sin(0.1 * t + phase[0]) - np.sin(phase[0])))
 
     def camera(t):
-        level = shake * (np.sin(np.array([0.9, 1.3, 0.7, 0.35]) * t + phase[1:5]) + 0.5 * np.sin(np.array([2.1, 2.9, 1.7, 0.8]) * t + phase[4:8]))
-        return bend.pose(station(t), lane + (0.08 * level[3] if speed else 0), -tall + (0.008 * level[2] if speed else 0),
-                         yaw=0.005 * level[3] + sway * np.sin(0.13 * t), pitch=pitch + 0.003 * level[0], roll=0.003 * level[1])
+        level = shake * (
+            np.sin(np.array([0.9, 1.3, 0.7, 0.35]) * t + phase[1:5])
+            + 0.5 * np.sin(np.array([2.1, 2.9, 1.7, 0.8]) * t + phase[4:8])
+        )
+        return bend.pose(
+            station(t),
+            lane + (0.08 * level[3] if speed else 0),
+            -tall + (0.008 * level[2] if speed else 0),
+            yaw=0.005 * level[3] + sway * np.sin(0.13 * t),
+            pitch=pitch + 0.003 * level[0],
+            roll=0.003 * level[1],
+        )
 
     return camera, station
 
@@ -75,7 +115,10 @@ def _drive(rng, bend, motion):
 def _road(rng, bend, kerb, pavement):
     """Paint of the ground: asphalt with markings, kerb, paved pavements, grass beyond; zebra crossings now and then."""
     asphalt = rng.uniform(0.26, 0.42) * np.array([1, 1, 1.03])
-    slab, grass = np.array(objects.pick(rng, [(0.6, 0.58, 0.55), (0.52, 0.50, 0.50), (0.62, 0.55, 0.48)])), np.array([0.32, 0.38, 0.2])
+    slab, grass = (
+        np.array(objects.pick(rng, [(0.6, 0.58, 0.55), (0.52, 0.50, 0.50), (0.62, 0.55, 0.48)])),
+        np.array([0.32, 0.38, 0.2]),
+    )
     line, dash = np.array([0.88, 0.88, 0.84]), rng.choice([0.4, 0.5, 1.0])
     zebra, size = rng.uniform(12, 60), rng.uniform(0.5, 1.0)
 
@@ -85,9 +128,14 @@ def _road(rng, bend, kerb, pavement):
 
     def paint(u, v, du, dv):
         s, x = bend.coordinates(u, v)
-        lay = lambda color, cover, over: color + cover * (np.asarray(over, np.float32)[:, None] - color)
+
+        def lay(color, cover, over):
+            return color + cover * (np.asarray(over, np.float32)[:, None] - color)
+
         joints = texture.pulse(x / size, du / size, 0.06) + texture.pulse(s / size, dv / size, 0.06)
-        index = texture.tints(texture.cell_random(np.rint(x / size), np.rint(s / size), np.int32(3)))[0] * np.clip(1.5 - dv / size, 0, 1)
+        index = texture.tints(texture.cell_random(np.rint(x / size), np.rint(s / size), np.int32(3)))[0] * np.clip(
+            1.5 - dv / size, 0, 1
+        )
         paving = np.asarray(slab, np.float32)[:, None] * (1 - 0.3 * np.minimum(joints, 1) + 0.12 * index)
         tracks = 0.04 * np.cos(x * (4 * np.pi / LANE)) * between(x, du, -LANE, LANE)
         patch = 0.10 * texture.fractal_noise(s / 7, x / 2.5, dv / 7, 2)
@@ -171,7 +219,11 @@ def _movers(rng, bend, station, camera, kerb, frames, count, lead, oncoming, wal
     ahead = rng.uniform(15, 40)
     for _ in range(rng.integers(2, 6) if oncoming is None else oncoming):
         speed, start = rng.uniform(0.5, 0.9), ahead
-        add(objects.car(rng), lambda t, speed=speed, start=start: bend.pose(start - speed * t, -LANE / 2, yaw=np.pi), 2.6)
+        add(
+            objects.car(rng),
+            lambda t, speed=speed, start=start: bend.pose(start - speed * t, -LANE / 2, yaw=np.pi),
+            2.6,
+        )
         ahead += rng.uniform(14, 40)
     wanted = rng.integers(3, 8) if walkers is None else walkers
     for attempt in range(8 * wanted):
@@ -181,11 +233,16 @@ def _movers(rng, bend, station, camera, kerb, frames, count, lead, oncoming, wal
         where, step = station(when) + rng.uniform(5, 20), pace / objects.FPS
         if attempt % 3:  # crosses; at time `when` it is at `lateral`
             lateral = rng.uniform(-3.5, 4.5)
-            pose = lambda t, w=where, x=lateral, v=side * step, t0=when: bend.pose(w, x + v * (t - t0), yaw=np.copysign(np.pi / 2, v))
+
+            def pose(t, w=where, x=lateral, v=side * step, t0=when):
+                return bend.pose(w, x + v * (t - t0), yaw=np.copysign(np.pi / 2, v))
         else:
             lateral = side * (kerb + rng.uniform(1.2, 2.0))
             way = rng.choice([-1, 1])
-            pose = lambda t, w=where, x=lateral, v=way * step, t0=when: bend.pose(w + v * (t - t0), x, yaw=0 if v > 0 else np.pi)
+
+            def pose(t, w=where, x=lateral, v=way * step, t0=when):
+                return bend.pose(w + v * (t - t0), x, yaw=0 if v > 0 else np.pi)
+
         wanted -= add(objects.walker(rng, pace), pose, 1.7)
     return items
 
@@ -193,13 +250,44 @@ def _movers(rng, bend, station, camera, kerb, frames, count, lead, oncoming, wal
 def _weather(rng):
     """Lights, ambient light and sky: sunny, overcast or a low warm sun, with some haze."""
     kind = rng.choice(["sunny", "overcast", "evening"], p=[0.5, 0.3, 0.2])
-    azimuth, elevation = rng.uniform(0, 2 * np.pi), {"sunny": rng.uniform(0.6, 1.2), "overcast": 1.2, "evening": rng.uniform(0.2, 0.45)}[kind]
+    azimuth, elevation = (
+        rng.uniform(0, 2 * np.pi),
+        {"sunny": rng.uniform(0.6, 1.2), "overcast": 1.2, "evening": rng.uniform(0.2, 0.45)}[kind],
+    )
     towards = (np.cos(elevation) * np.sin(azimuth), -np.sin(elevation), np.cos(elevation) * np.cos(azimuth))
     bright = rng.uniform(0.85, 1.1)
     sun, above, below, zenith, horizon, clouds = {
-        "sunny": ((0.72, 0.69, 0.60), (0.52, 0.56, 0.64), (0.36, 0.35, 0.34), (0.25, 0.48, 0.85), (0.78, 0.86, 0.94), rng.uniform(0.2, 0.6)),
-        "overcast": ((0.15, 0.15, 0.15), (0.85, 0.87, 0.9), (0.5, 0.5, 0.5), (0.68, 0.72, 0.76), (0.85, 0.87, 0.88), 0.7),
-        "evening": ((0.75, 0.52, 0.32), (0.42, 0.44, 0.55), (0.34, 0.30, 0.28), (0.35, 0.45, 0.7), (0.95, 0.78, 0.58), rng.uniform(0.2, 0.6)),
+        "sunny": (
+            (0.72, 0.69, 0.60),
+            (0.52, 0.56, 0.64),
+            (0.36, 0.35, 0.34),
+            (0.25, 0.48, 0.85),
+            (0.78, 0.86, 0.94),
+            rng.uniform(0.2, 0.6),
+        ),
+        "overcast": (
+            (0.15, 0.15, 0.15),
+            (0.85, 0.87, 0.9),
+            (0.5, 0.5, 0.5),
+            (0.68, 0.72, 0.76),
+            (0.85, 0.87, 0.88),
+            0.7,
+        ),
+        "evening": (
+            (0.75, 0.52, 0.32),
+            (0.42, 0.44, 0.55),
+            (0.34, 0.30, 0.28),
+            (0.35, 0.45, 0.7),
+            (0.95, 0.78, 0.58),
+            rng.uniform(0.2, 0.6),
+        ),
     }[kind]
-    scaled = lambda c: tuple(bright * v for v in c)
-    return [Light(towards, scaled(sun))], (scaled(above), scaled(below)), Sky(zenith, horizon, clouds, rng.uniform(120, 500))
+
+    def scaled(c):
+        return tuple(bright * v for v in c)
+
+    return (
+        [Light(towards, scaled(sun))],
+        (scaled(above), scaled(below)),
+        Sky(zenith, horizon, clouds, rng.uniform(120, 500)),
+    )

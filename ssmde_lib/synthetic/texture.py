@@ -1,4 +1,5 @@
 """Band-limited procedural patterns: each is averaged over the width of a pixel, so that far surfaces fade instead of flickering."""
+
 import numpy as np
 
 _SIZE = 256

@@ -60,15 +60,29 @@ def train(
         model.to(memory_format=torch.channels_last)
     groups = [{"params": part.parameters(), "warmed": name == "depth_net"} for name, part in model.named_children()]
     optimizer = torch.optim.Adam(groups, lr=schedule.learning_rate, fused=True)
-    with stop_signal() as stopped, translate_errors(folder, "batch_size or width, or raise accumulate", "run the stage again; it goes on from its last checkpoint"):
+    with (
+        stop_signal() as stopped,
+        translate_errors(
+            folder,
+            "batch_size or width, or raise accumulate",
+            "run the stage again; it goes on from its last checkpoint",
+        ),
+    ):
         prepared, optimizer = accelerator.prepare(torch.compile(model) if schedule.compile else model, optimizer)
         accelerator.register_for_checkpointing(objective)
         device, process = accelerator.device, accelerator.process_index
         state, log_path = folder / "state", folder / "train.jsonl"
         start, log = restore(accelerator, state, log_path)
         sampler = StepSampler(len(data), schedule, seed, start, process, accelerator.num_processes)
-        loader = iter(DataLoader(data, batch_sampler=sampler, num_workers=schedule.workers, pin_memory=device.type == "cuda"))
-        bar = tqdm(range(start, schedule.steps), disable=not (progress_bar and accelerator.is_main_process), mininterval=5, ncols=90)
+        loader = iter(
+            DataLoader(data, batch_sampler=sampler, num_workers=schedule.workers, pin_memory=device.type == "cuda")
+        )
+        bar = tqdm(
+            range(start, schedule.steps),
+            disable=not (progress_bar and accelerator.is_main_process),
+            mininterval=5,
+            ncols=90,
+        )
         sums: dict[str, Tensor] = {}
         began = time.perf_counter()
         for step in bar:
@@ -104,7 +118,9 @@ def train(
             if stop or (done % schedule.save_every == 0 and done < schedule.steps):
                 save(accelerator, state, done)
             if stop:
-                raise UserError(f"stopped by SIGTERM after step {done}: the state is in {state}; run the stage again to go on.")
+                raise UserError(
+                    f"stopped by SIGTERM after step {done}: the state is in {state}; run the stage again to go on."
+                )
     accelerator.wait_for_everyone()
     accelerator.free_memory()
     return log
@@ -113,7 +129,9 @@ def train(
 def check_finite(record: dict) -> None:
     bad = [name for name, value in record.items() if not math.isfinite(value)]
     if bad:
-        raise UserError(f"loss term {bad[0]!r} is not finite before step {record['step']}: lower learning_rate or set precision to no.")
+        raise UserError(
+            f"loss term {bad[0]!r} is not finite before step {record['step']}: lower learning_rate or set precision to no."
+        )
 
 
 def must_stop(accelerator: Accelerator, stopped: threading.Event, logged: bool) -> bool:

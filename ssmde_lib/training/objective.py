@@ -45,7 +45,10 @@ class Objective:
         online = losses.distillation and losses.teacher != "labels"
         self.teacher = copy.deepcopy(model.depth_net).requires_grad_(False).eval() if online else None
         self.weights = SelfSupervisedWeights(
-            losses.photometric, losses.geometry, losses.smoothness, automask=losses.automask,
+            losses.photometric,
+            losses.geometry,
+            losses.smoothness,
+            automask=losses.automask,
             self_discovered=losses.self_discovered and bool(losses.geometry),
         )
 
@@ -59,7 +62,13 @@ class Objective:
         compared = prediction.disparities if self.losses.pyramid else upsample(prediction.disparities, size)
         depths = [self.depth(d) for d in compared[: self.losses.photometric_scales]]
         base = self_supervised_loss(
-            images, prediction.disparities[: len(depths)], depths, prediction.source_depths, K, prediction.T, self.weights
+            images,
+            prediction.disparities[: len(depths)],
+            depths,
+            prediction.source_depths,
+            K,
+            prediction.T,
+            self.weights,
         )
         terms = dict(base.terms)
         if "geometry" in terms:
@@ -79,7 +88,9 @@ class Objective:
             terms |= {"photometric_half": half, "multi_resolution": weight * difference}
         return terms
 
-    def prior_terms(self, depth: Tensor, batch: dict, reliability: Tensor | None, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
+    def prior_terms(
+        self, depth: Tensor, batch: dict, reliability: Tensor | None, progress: float, generator: torch.Generator
+    ) -> dict[str, Tensor]:
         """The prior's losses under the forgetting factor and the region switch."""
         losses, relative_depth = self.losses, batch["relative_depth"]
         weight = prior_weight(losses, reliability, progress)
@@ -94,15 +105,22 @@ class Objective:
         return {name: getattr(losses, name) * factor * call() for name, call in calls.items() if getattr(losses, name)}
 
     @torch.no_grad()
-    def teacher_targets(self, images: dict, batch: dict, K: Tensor, prediction: Prediction) -> tuple[Float[Tensor, "b 1 h w"], Bool[Tensor, "b 1 h w"]]:
+    def teacher_targets(
+        self, images: dict, batch: dict, K: Tensor, prediction: Prediction
+    ) -> tuple[Float[Tensor, "b 1 h w"], Bool[Tensor, "b 1 h w"]]:
         """Teacher depth and mask: read from the labels, or made here by the online teacher from undistorted images."""
         if self.teacher is None:
             return batch["teacher_depth"], batch["teacher_mask"]
         self.teacher.to(K.device)
-        depth, *sources = self.depth(self.teacher(torch.cat([images["tgt"], *(images[s] for s in SOURCES)]))[0]).chunk(3)
+        depth, *sources = self.depth(self.teacher(torch.cat([images["tgt"], *(images[s] for s in SOURCES)]))[0]).chunk(
+            3
+        )
         if self.losses.filter == "none":
             return depth, torch.ones_like(depth, dtype=torch.bool)  # no need to ask the views
-        views = [reprojection_error(depth, source, K, prediction.T[s].detach()) for s, source in zip(SOURCES, sources, strict=True)]
+        views = [
+            reprojection_error(depth, source, K, prediction.T[s].detach())
+            for s, source in zip(SOURCES, sources, strict=True)
+        ]
         mask = filter_mask(*zip(*views, strict=True))
         return choose_labels(self.losses.filter, mask, depth, batch.get("relative_depth"))
 
@@ -113,22 +131,34 @@ class Objective:
 
         (Lee, Im, Yoon 2023.) Returns the half-resolution prediction's own photometric loss, and the mean difference in log-depth.
         """
-        half = [F.interpolate(image, [max(32, round(side / 64) * 32) for side in depth.shape[-2:]], mode="area") for image in seen]
+        half = [
+            F.interpolate(image, [max(32, round(side / 64) * 32) for side in depth.shape[-2:]], mode="area")
+            for image in seen
+        ]
         small = model(*half, source_depths=False).disparities[:1]
         own = self_supervised_loss(images, small, [self.depth(small[0])], None, K, prediction.T, self.weights)
         coarse = self.depth(upsample(small, depth.shape[-2:])[0])
         fine_error, coarse_error = self.errors_of((depth, coarse), images, K, prediction)
         learner_is_coarse = centred_log_ratio(coarse, depth.detach())
         learner_is_fine = centred_log_ratio(depth, coarse.detach())
-        return own.terms["photometric"], torch.where(fine_error <= coarse_error, learner_is_coarse, learner_is_fine).abs().mean()
+        return own.terms["photometric"], torch.where(
+            fine_error <= coarse_error, learner_is_coarse, learner_is_fine
+        ).abs().mean()
 
     @torch.no_grad()
-    def errors_of(self, depths: Sequence[Tensor], images: dict, K: Tensor, prediction: Prediction) -> list[Float[Tensor, "b 1 h w"]]:
+    def errors_of(
+        self, depths: Sequence[Tensor], images: dict, K: Tensor, prediction: Prediction
+    ) -> list[Float[Tensor, "b 1 h w"]]:
         """The photometric error of each depth, from the source that shows each pixel best."""
         statistics = window_statistics(images["tgt"])
         errors = []
         for depth in depths:
-            views = [warp_and_compare(images["tgt"], statistics, depth, images[s], None, K, prediction.T[s], self.weights.alpha) for s in SOURCES]
+            views = [
+                warp_and_compare(
+                    images["tgt"], statistics, depth, images[s], None, K, prediction.T[s], self.weights.alpha
+                )
+                for s in SOURCES
+            ]
             errors.append(minimum_error(views, None, False)[0])
         return errors
 
@@ -142,7 +172,9 @@ class Objective:
                 self.teacher.load_state_dict(model.depth_net.state_dict())
             return
         self.teacher.to(next(model.parameters()).device)
-        decay = min(self.losses.decay, (1 + step) / (10 + step))  # follow fast at first, when the network is worth nothing
+        decay = min(
+            self.losses.decay, (1 + step) / (10 + step)
+        )  # follow fast at first, when the network is worth nothing
         for mine, its in zip(self.teacher.state_dict().values(), model.depth_net.state_dict().values(), strict=True):
             if mine.is_floating_point():
                 mine.lerp_(its, 1 - decay)
@@ -157,9 +189,11 @@ class Objective:
             self.teacher.load_state_dict(state)
 
 
-def prior_weight(losses: Losses, reliability: Float[Tensor, "b 1 h w"] | None, progress: float) -> Float[Tensor, "b 1 h w"] | None:
+def prior_weight(
+    losses: Losses, reliability: Float[Tensor, "b 1 h w"] | None, progress: float
+) -> Float[Tensor, "b 1 h w"] | None:
     """Weight of the prior at each pixel: forgetting factor and region; None where every pixel has the same."""
-    if losses.region == "all" and not losses.keep_dynamic or reliability is None:
+    if (losses.region == "all" and not losses.keep_dynamic) or reliability is None:
         return None
     factor = forgetting_factor(progress, losses.forgetting, losses.rho)
     dynamic = dynamic_pixels(reliability).float()

@@ -17,7 +17,9 @@ def launch(function: Callable[[], object], processes: int) -> None:
     They are forks of this process, in which nothing may have used a GPU or an Accelerator before.
     """
     if 0 < torch.cuda.device_count() < processes:
-        raise UserError(f"processes is {processes}, but this machine has {torch.cuda.device_count()} GPUs: ask for no more than these.")
+        raise UserError(
+            f"processes is {processes}, but this machine has {torch.cuda.device_count()} GPUs: ask for no more than these."
+        )
 
     @errors.record  # leaves the error's message for the parent
     def one_process() -> None:
@@ -26,7 +28,9 @@ def launch(function: Callable[[], object], processes: int) -> None:
 
     try:
         # A rendezvous of its own on a free port: two trainings on one machine never meet.
-        notebook_launcher(one_process, (), processes, rdzv_backend="c10d", rdzv_endpoint="localhost:0", rdzv_id=uuid.uuid4().hex)
+        notebook_launcher(
+            one_process, (), processes, rdzv_backend="c10d", rdzv_endpoint="localhost:0", rdzv_id=uuid.uuid4().hex
+        )
     except SignalException:
         raise UserError("stopped by a signal, the state is saved: run the stage again to go on.") from None
     except errors.ChildFailedError as error:
@@ -36,5 +40,7 @@ def launch(function: Callable[[], object], processes: int) -> None:
         if kind == "UserError":
             raise UserError(sentence) from None
         if failure.exitcode < 0:
-            raise UserError(f"process {rank} of the training was lost ({said}): run the stage again; it goes on from its last checkpoint.") from None
+            raise UserError(
+                f"process {rank} of the training was lost ({said}): run the stage again; it goes on from its last checkpoint."
+            ) from None
         raise

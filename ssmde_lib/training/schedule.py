@@ -17,7 +17,9 @@ class Schedule:
     batch_size: int = 6  # triplets a step, over all processes
     learning_rate: float = 1.5e-3  # Adam's, at its peak
     decay: str = "cosine"  # "constant", "step" (a tenth after three quarters, as Monodepth2), or "cosine"
-    warmup: float = 0.2  # share of the training over which the depth network's rate rises; the motion must be right first
+    warmup: float = (
+        0.2  # share of the training over which the depth network's rate rises; the motion must be right first
+    )
     accumulate: int = 1  # micro-batches a step
     precision: str = "no"  # "no", "bf16" or "fp16": autocast, where the device has it
     channels_last: bool = True  # memory format of the networks; on a CPU 7 % (width 64) to 20 % (width 24) faster
@@ -32,7 +34,11 @@ class Schedule:
         While motion is still wrong, standing still explains the pixels best, and depth would run to infinity.
         """
         progress = step / self.steps
-        decay = {"constant": 1.0, "step": 0.1 if progress >= 0.75 else 1.0, "cosine": 0.5 * (1 + math.cos(math.pi * progress))}
+        decay = {
+            "constant": 1.0,
+            "step": 0.1 if progress >= 0.75 else 1.0,
+            "cosine": 0.5 * (1 + math.cos(math.pi * progress)),
+        }
         rise = linear_ramp(progress, self.warmup) if warmed else 1.0
         return self.learning_rate * decay[self.decay] * rise
 
@@ -56,7 +62,14 @@ class StepSampler:
                 f"batch_size {schedule.batch_size} is not divisible by processes x accumulate ({processes} x {schedule.accumulate}): "
                 "change one of them."
             )
-        self.size, self.schedule, self.seed, self.start, self.process, self.processes = size, schedule, seed, start, process, processes
+        self.size, self.schedule, self.seed, self.start, self.process, self.processes = (
+            size,
+            schedule,
+            seed,
+            start,
+            process,
+            processes,
+        )
 
     def __len__(self) -> int:
         return (self.schedule.steps - self.start) * self.schedule.accumulate
@@ -69,7 +82,9 @@ class StepSampler:
             for position in range(step * batch, (step + 1) * batch):
                 if position // self.size != epoch:
                     epoch = position // self.size
-                    order = torch.randperm(self.size, generator=seeded(self.seed, epoch, torch.device("cpu")), device="cpu").tolist()
+                    order = torch.randperm(
+                        self.size, generator=seeded(self.seed, epoch, torch.device("cpu")), device="cpu"
+                    ).tolist()
                 indices.append(order[position % self.size])
             for first in range(0, batch, micro):
                 yield indices[first : first + micro][self.process :: self.processes]

@@ -19,7 +19,9 @@ def copy_networks(source: Path, folder: Path) -> list[dict]:
     """Take over a finished training, `depth.safetensors` and `pose.safetensors` of the folder `source`, instead of training; return its log, if kept."""
     for name in ("depth.safetensors", "pose.safetensors"):
         if not (source / name).is_file():
-            raise UserError(f"{source / name} does not exist: set load to the folder of a finished training, or leave it empty to train.")
+            raise UserError(
+                f"{source / name} does not exist: set load to the folder of a finished training, or leave it empty to train."
+            )
         shutil.copy(source / name, folder)
     if (source / "train.jsonl").is_file():
         shutil.copy(source / "train.jsonl", folder)

@@ -17,15 +17,29 @@ def overlap(length: int, target: int) -> np.ndarray:
 def read_frame(path, size: tuple[int, int]) -> np.ndarray:
     """RGB in [0, 1], each target pixel the mean of the source area that it covers, h w 3 float64."""
     image = np.asarray(Image.open(path).convert("RGB"), np.float64)
-    return np.einsum("yh,xw,hwc->yxc", overlap(image.shape[0], size[0]), overlap(image.shape[1], size[1]), image, optimize=True) / 255
+    return (
+        np.einsum(
+            "yh,xw,hwc->yxc", overlap(image.shape[0], size[0]), overlap(image.shape[1], size[1]), image, optimize=True
+        )
+        / 255
+    )
 
 
-def jitter(frames: list[np.ndarray], brightness: float, contrast: float, saturation: float, angle: float) -> list[np.ndarray]:
+def jitter(
+    frames: list[np.ndarray], brightness: float, contrast: float, saturation: float, angle: float
+) -> list[np.ndarray]:
     """Hue and saturation in YIQ, then brightness, then contrast about the mean grey of the three frames."""
     out = []
     for frame in frames:
         y, i, q = np.moveaxis(frame @ YIQ.T, -1, 0)
-        turned = np.stack([y, saturation * (np.cos(angle) * i - np.sin(angle) * q), saturation * (np.sin(angle) * i + np.cos(angle) * q)], -1)
+        turned = np.stack(
+            [
+                y,
+                saturation * (np.cos(angle) * i - np.sin(angle) * q),
+                saturation * (np.sin(angle) * i + np.cos(angle) * q),
+            ],
+            -1,
+        )
         out.append(brightness * (turned @ np.linalg.inv(YIQ).T))
     grey = np.mean([(frame @ YIQ[0]).mean() for frame in out])
     return [np.clip(contrast * frame + (1 - contrast) * grey, 0, 1) for frame in out]
@@ -34,5 +48,7 @@ def jitter(frames: list[np.ndarray], brightness: float, contrast: float, saturat
 def load(paths: list, size: tuple[int, int], draw: np.ndarray) -> list[torch.Tensor]:
     """Three frames, resized and jittered by four uniform numbers, 3 h w float32."""
     brightness, contrast, saturation = 0.8 + 0.4 * draw[:3]
-    frames = jitter([read_frame(path, size) for path in paths], brightness, contrast, saturation, 0.2 * np.pi * (2 * draw[3] - 1))
+    frames = jitter(
+        [read_frame(path, size) for path in paths], brightness, contrast, saturation, 0.2 * np.pi * (2 * draw[3] - 1)
+    )
     return [torch.from_numpy(frame.transpose(2, 0, 1).astype(np.float32)) for frame in frames]

@@ -18,7 +18,11 @@ def dissimilarity(x, y):
         window = [(reflect(v + j, x.shape[1]), reflect(u + i, x.shape[2])) for j in (-1, 0, 1) for i in (-1, 0, 1)]
         a, b = (np.array([m[c][p] for p in window]) for m in (x, y))
         cov = ((a - a.mean()) * (b - b.mean())).mean()
-        ssim = (2 * a.mean() * b.mean() + c1) * (2 * cov + c2) / ((a.mean() ** 2 + b.mean() ** 2 + c1) * (a.var() + b.var() + c2))
+        ssim = (
+            (2 * a.mean() * b.mean() + c1)
+            * (2 * cov + c2)
+            / ((a.mean() ** 2 + b.mean() ** 2 + c1) * (a.var() + b.var() + c2))
+        )
         out[c, v, u] = min(1, max(0, (1 - ssim) / 2))
     return out
 
@@ -32,8 +36,16 @@ def smoothness(disparity, image):
     """disparity h w, image c h w -> float, for one image."""
     d = disparity / (disparity.mean() + 1e-7)
     h, w = d.shape
-    across = [abs(d[v, u] - d[v, u + 1]) * math.exp(-abs(image[:, v, u] - image[:, v, u + 1]).mean()) for v in range(h) for u in range(w - 1)]
-    down = [abs(d[v, u] - d[v + 1, u]) * math.exp(-abs(image[:, v, u] - image[:, v + 1, u]).mean()) for v in range(h - 1) for u in range(w)]
+    across = [
+        abs(d[v, u] - d[v, u + 1]) * math.exp(-abs(image[:, v, u] - image[:, v, u + 1]).mean())
+        for v in range(h)
+        for u in range(w - 1)
+    ]
+    down = [
+        abs(d[v, u] - d[v + 1, u]) * math.exp(-abs(image[:, v, u] - image[:, v + 1, u]).mean())
+        for v in range(h - 1)
+        for u in range(w)
+    ]
     return np.mean(across) + np.mean(down)
 
 
@@ -43,7 +55,9 @@ def bilinear(image, x, y):
     x, y = min(max(x, 0.0), w - 1.0), min(max(y, 0.0), h - 1.0)
     u, v = min(int(x), w - 2), min(int(y), h - 2)
     a, b = x - u, y - v
-    return (1 - b) * ((1 - a) * image[:, v, u] + a * image[:, v, u + 1]) + b * ((1 - a) * image[:, v + 1, u] + a * image[:, v + 1, u + 1])
+    return (1 - b) * ((1 - a) * image[:, v, u] + a * image[:, v, u + 1]) + b * (
+        (1 - a) * image[:, v + 1, u] + a * image[:, v + 1, u + 1]
+    )
 
 
 def synthesize(source, depth, K, T):
@@ -147,7 +161,13 @@ def edge_normal(depth, relative, image, K, draws, weight=None):
                 one, two = sorted(step[[0, 2]]), sorted(step[[1, 3]])
                 line = [-one[1], -one[0], two[0], two[1]]
                 # Halves round to even, in single precision as the library does.
-                points = [(u + round(float(np.float32(s) * np.float32(direction[0, v, u]))), v + round(float(np.float32(s) * np.float32(direction[1, v, u])))) for s in line]
+                points = [
+                    (
+                        u + round(float(np.float32(s) * np.float32(direction[0, v, u]))),
+                        v + round(float(np.float32(s) * np.float32(direction[1, v, u]))),
+                    )
+                    for s in line
+                ]
                 for (xa, ya), (xb, yb) in itertools.pairwise(points):
                     if all(0 <= x < w for x in (xa, xb)) and all(0 <= y < h for y in (ya, yb)):
                         cosine, wanted = (abs(m[:, ya, xa] @ m[:, yb, xb]) for m in (n, n_prior))

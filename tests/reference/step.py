@@ -60,14 +60,20 @@ def group_loss(image, depth, sources, K):
     if differences:
         smallest = smallest * (1 - torch.cat(differences, 1).detach().gather(1, best))
     photometric = smallest[kept].mean() if kept.any() else smallest.new_zeros(())
-    geometry = sum(d[v].mean() for d, v in zip(differences, valids, strict=True)) / len(differences) if differences else None
+    geometry = (
+        sum(d[v].mean() for d, v in zip(differences, valids, strict=True)) / len(differences) if differences else None
+    )
     return photometric, geometry
 
 
 def smoothness(disparity, image):
     d = disparity / (disparity.mean((2, 3), True) + 1e-7)
-    x = (d[..., :, :-1] - d[..., :, 1:]).abs() * torch.exp(-(image[..., :, :-1] - image[..., :, 1:]).abs().mean(1, True))
-    y = (d[..., :-1, :] - d[..., 1:, :]).abs() * torch.exp(-(image[..., :-1, :] - image[..., 1:, :]).abs().mean(1, True))
+    x = (d[..., :, :-1] - d[..., :, 1:]).abs() * torch.exp(
+        -(image[..., :, :-1] - image[..., :, 1:]).abs().mean(1, True)
+    )
+    y = (d[..., :-1, :] - d[..., 1:, :]).abs() * torch.exp(
+        -(image[..., :-1, :] - image[..., 1:, :]).abs().mean(1, True)
+    )
     return x.mean() + y.mean()
 
 
@@ -76,7 +82,9 @@ def literal_loss(images, disparities, depths, source_depths, K, T, both_ways=Fal
     depth_of = source_depths or {"prev": None, "next": None}
     groups = [(images["tgt"], depth, [(images[s], depth_of[s], T[s]) for s in ("prev", "next")]) for depth in depths]
     if both_ways:
-        groups += [(images[s], depth_of[s], [(images["tgt"], depths[0], torch.inverse(T[s]))]) for s in ("prev", "next")]
+        groups += [
+            (images[s], depth_of[s], [(images["tgt"], depths[0], torch.inverse(T[s]))]) for s in ("prev", "next")
+        ]
     losses = [group_loss(*group, K) for group in groups]
     smooth = 0
     for scale, disparity in enumerate(disparities):
@@ -95,7 +103,13 @@ class ResNetPose(nn.Module):
         super().__init__()
         self.encoder = ResNetEncoder(18, 64, images=2)
         self.head = nn.Sequential(
-            nn.Conv2d(512, 256, 1), nn.ReLU(), nn.Conv2d(256, 256, 3, padding=1), nn.ReLU(), nn.Conv2d(256, 256, 3, padding=1), nn.ReLU(), nn.Conv2d(256, 6, 1)
+            nn.Conv2d(512, 256, 1),
+            nn.ReLU(),
+            nn.Conv2d(256, 256, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(256, 256, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(256, 6, 1),
         )
 
     def forward(self, a, b):
@@ -118,7 +132,9 @@ class LiteralStep:
         images = {k: self.data[k] for k in ("tgt", "prev", "next")}
         K, size = self.data["K"][:, :3, :3], images["tgt"].shape[-2:]
         disparities = self.depth_net(images["tgt"])
-        depths = [self.depth_net.depth(F.interpolate(d, size, mode="bilinear", align_corners=False)) for d in disparities]
+        depths = [
+            self.depth_net.depth(F.interpolate(d, size, mode="bilinear", align_corners=False)) for d in disparities
+        ]
         T = {s: self.rigid(self.pose_net(images["tgt"], images[s])) for s in ("prev", "next")}
         sources = None
         if self.full:
