@@ -386,7 +386,7 @@ def doctor(as_json: bool) -> None:
     """What is installed and present: packages, cores, GPUs, bf16, weights, runs, data."""
     from ssmde_lib.doctor import examine, report
 
-    facts = examine(Path(__file__).parents[1])
+    facts = examine(Path.cwd())
     click.echo(json.dumps(facts, indent=2) if as_json else report(facts))
 
 

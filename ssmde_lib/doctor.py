@@ -7,7 +7,9 @@ from pathlib import Path
 import pooch
 import torch
 
+from ssmde_lib import opencv
 from ssmde_lib.errors import UserError
+from ssmde_lib.files import WEIGHTS
 from ssmde_lib.networks.checkpoint import read_record
 from ssmde_lib.pipeline.manifest import version
 from ssmde_lib.threads import cores
@@ -28,8 +30,8 @@ PACKAGES = {
 }
 
 
-def examine(root: Path) -> dict:
-    """Facts about packages, processor, accelerators, and what lies in the repository `root`."""
+def examine(root: Path, weights: Path = WEIGHTS) -> dict:
+    """Facts about packages, processor, accelerators, and what lies in `root`, the repository or another folder with `runs` and `data`."""
     return {
         "python": platform.python_version(),
         "packages": {kind: {name: version(name) for name in names} for kind, names in PACKAGES.items()},
@@ -40,7 +42,7 @@ def examine(root: Path) -> dict:
             "bf16": processor_has_bf16(),
         },
         "accelerators": accelerators(),
-        "weights": {path.name: describe_weights(path) for path in sorted((root / "weights").glob("*.safetensors"))}
+        "weights": {path.name: describe_weights(path) for path in sorted(weights.glob("*.safetensors"))}
         | downloaded_weights(),
         "runs": {
             path.name: sorted(p.parent.name for p in path.glob("*/stage.json"))
@@ -120,6 +122,10 @@ def advice(facts: dict) -> list[str]:
     sentences = [f"install {', '.join(missing)} (make tutorial does)."] if missing else []
     if "student.safetensors" not in facts["weights"]:
         sentences.append(
-            "weights/student.safetensors is missing: run the notebooks up to 08_student, or give --checkpoint."
+            f"{WEIGHTS}/student.safetensors is missing: run the notebooks up to 08_student, or give --checkpoint."
         )
+    try:
+        opencv.require()
+    except UserError as error:
+        sentences.append(error.message)
     return sentences

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from ssmde_lib.errors import UserError
 
+WEIGHTS = Path(__file__).parent / "weights"  # the bundled networks
+
 
 def sha256(path: Path) -> str:
     with path.open("rb") as file:

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from jaxtyping import Bool, Float
 
+from ssmde_lib import opencv as cv2
 from ssmde_lib.errors import UserError
 
 ERRORS = ("abs_rel", "sq_rel", "rmse", "rmse_log", "log10")  # smaller is better

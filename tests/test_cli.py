@@ -340,13 +340,13 @@ def test_doctor_lists_what_lies_in_the_repository(tmp_path, weights, monkeypatch
     (tmp_path / "runs" / "smoke" / "01_data").mkdir(parents=True)
     (tmp_path / "runs" / "smoke" / "01_data" / "stage.json").write_text("{}")
     (tmp_path / "data" / "kitti" / "test" / "drive").mkdir(parents=True)
-    facts = examine(tmp_path)
+    facts = examine(tmp_path, tmp_path / "weights")
     assert facts["weights"]["student.safetensors"].endswith("trained at 64x96")
     assert "no readable" in facts["weights"]["broken.safetensors"]
     assert facts["weights"]["res101.pth"].startswith("0.1 MB, downloaded to ")
     assert facts["runs"] == {"smoke": ["01_data"]} and facts["data"] == {"kitti": "test 1"}
     assert "student.safetensors is missing" not in report(facts)
-    assert "student.safetensors is missing" in report(examine(tmp_path / "data"))
+    assert "student.safetensors is missing" in report(examine(tmp_path, tmp_path / "data"))
 
 
 def test_run_is_the_notebook_command():

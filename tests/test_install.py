@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -11,12 +12,15 @@ from importlib import metadata
 from itertools import chain
 from pathlib import Path
 
+import PIL.Image
 import pytest
 import yaml
 from packaging.markers import default_environment
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
+
+from ssmde_lib.synthetic.clips import write_world
 
 ROOT = Path(__file__).resolve().parents[1]
 SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -282,3 +286,127 @@ def test_make_takes_the_cpu_build_and_the_headless_opencv(make):
 def test_make_names_an_unknown_choice(make, choice):
     done, log = make({"python3": PYTHON}, "tutorial", choice)
     assert done.returncode != 0 and not log and f"{choice} is unknown: say" in done.stderr
+
+
+# ---- without OpenCV's system libraries, without Unix, outside of the repository --------------------------------------
+
+LACK = "libxcb.so.1: cannot open shared object file: No such file or directory"
+BOTH_WAYS_OUT = (
+    f"OpenCV cannot be imported ({LACK}): install its system libraries (Debian, Ubuntu: apt install libxcb1 libgl1 libglib2.0-0), "
+    "or choose the build without windows by `make .venv/installed OPENCV=headless`."
+)
+ENTRIES = {
+    "predict": ["-m", "ssmde_lib.cli", "predict", "OUT", "--out", "OUT"],
+    "data script": ["data_scripts/prepare_kitti.py", "--raw", "OUT", "--out", "OUT"],
+    "library": [
+        "-c",
+        "from ssmde_lib import Predictor; import numpy; Predictor.load(device='cpu')(numpy.zeros((1, 64, 96, 3), numpy.uint8))",
+    ],
+    "notebook": ["-c", "from ssmde_lib.pipeline.manifest import begin; begin('01_data', {})"],
+}
+
+
+@pytest.fixture
+def without_opencv(tmp_path, monkeypatch):
+    """A folder with a picture; `import cv2` fails in new processes as it does in a slim container."""
+    PIL.Image.new("RGB", (96, 64)).save(tmp_path / "picture.png")
+    (tmp_path / "cv2.py").write_text(f"raise ImportError({LACK!r})\n")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{ROOT}")
+
+
+def run_python(arguments: list[str], folder: Path = ROOT) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, *arguments], cwd=folder, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_a_missing_system_library_is_told_in_one_sentence(entry, without_opencv, tmp_path):
+    done = run_python([str(tmp_path) if part == "OUT" else part for part in ENTRIES[entry]])
+    assert done.returncode == 1
+    *before, last = done.stderr.splitlines()
+    assert last.removeprefix("Error: ").removeprefix("ssmde_lib.errors.UserError: ") == BOTH_WAYS_OUT
+    assert not before or "-c" in ENTRIES[entry]  # plain Python shows where; a notebook shows the sentence alone
+
+
+def test_the_doctor_advises_on_a_missing_system_library(without_opencv):
+    done = run_python(["-m", "ssmde_lib.cli", "doctor"])
+    assert done.returncode == 0 and f"advice: {BOTH_WAYS_OUT}" in done.stdout
+
+
+def test_no_module_needs_unix_when_it_is_imported():
+    modules = [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts) for path in sorted((ROOT / "ssmde_lib").rglob("*.py"))
+    ]
+    program = f"""
+import importlib, sys
+import accelerate, jupyter_client, torch  # packages of others come first: they know what to do
+for name in ("fcntl", "grp", "pwd", "resource", "termios"):
+    sys.modules[name] = None
+for name in {[name for name in modules if not name.endswith("__init__")]}:
+    importlib.import_module(name)
+"""
+    done = run_python(["-c", program])
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """A folder that `pip install .` has filled with the library, far from the repository."""
+    source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("site")
+    shutil.copytree(ROOT / "ssmde_lib", source / "ssmde_lib", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    install = [
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "--target",
+        str(target),
+        str(source),
+    ]
+    done = run_python(install)
+    assert done.returncode == 0, done.stderr
+    return target
+
+
+def test_an_installed_library_predicts_evaluates_exports_and_examines(installed, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(installed))
+    (clip,) = write_world(tmp_path, split_clips={"test": 1}, frames=3, workers=1)
+    for arguments in (
+        ["predict", str(clip / "000000.png"), "--out", "depth"],
+        [
+            "evaluate",
+            "--weights",
+            str(installed / "ssmde_lib/weights/student.safetensors"),
+            "--data",
+            ".",
+            "--no-baselines",
+        ],
+        ["export", "--onnx", "student.onnx", "--size", "64", "96"],
+        ["doctor"],
+    ):
+        done = run_python(["-m", "ssmde_lib.cli", *arguments], tmp_path)
+        assert done.returncode == 0, f"{arguments[0]}: {done.stderr}"
+    assert "student.safetensors: " in done.stdout and "advice" not in done.stdout
+    assert (tmp_path / "depth/depth/000000.png").is_file() and (tmp_path / "student.onnx").is_file()
+
+
+def test_the_three_lines_of_the_readme_work_where_it_is_installed(installed, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(installed))
+    program = """
+import numpy
+from ssmde_lib import Predictor, load_depth_network
+assert Predictor.load(device="cpu")(numpy.zeros((1, 70, 90, 3), numpy.uint8)).shape == (1, 70, 90)
+assert type(load_depth_network()).__name__ == "DepthNet"
+"""
+    done = run_python(["-c", program], tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_importing_the_package_imports_nothing_heavy():
+    done = run_python(
+        ["-c", "import sys, ssmde_lib; assert not {'torch', 'numpy', 'cv2'} & set(sys.modules); ssmde_lib.nothing"]
+    )
+    assert "module 'ssmde_lib' has no attribute 'nothing'" in done.stderr

@@ -15,7 +15,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = sorted((ROOT / "ssmde_lib").rglob("*.py"))
 LAYERS = [  # a package imports only what stands before it
-    "errors", "options", "files", "threads", "devices", "geometry", "metrics",
+    "errors", "options", "files", "threads", "opencv", "devices", "geometry", "metrics",
     "networks", "losses",
     "data", "synthetic",
     "prior", "labels",

@@ -5,10 +5,10 @@ Every check returns one sentence that says what is wrong and the way out, or "" 
 
 from collections.abc import Sequence as Series
 
-import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from ssmde_lib import opencv as cv2
 from ssmde_lib.data.prepare import MIN_MOTION, THUMBNAIL_WIDTH, motion, thumbnail
 
 MIN_FRAMES = 20  # of a clip that is worth fine-tuning on; a choice

@@ -2,21 +2,23 @@
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 
+from ssmde_lib import opencv as cv2
 from ssmde_lib.errors import UserError
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 
 
-def read_image(path: str | Path, flags: int = cv2.IMREAD_COLOR_RGB) -> np.ndarray:
+def read_image(path: str | Path, flags: int | None = None) -> np.ndarray:
     """Read an image (RGB unless `flags` say otherwise); a missing or broken file is a UserError that names it."""
     path = Path(path)
     data = path.read_bytes() if path.is_file() else b""
     # OpenCV decodes the rest of a cut JPEG as grey without a word.
     whole = data and not (data.startswith(b"\xff\xd8") and ends_early(data))
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if whole else None
+    image = (
+        cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB if flags is None else flags) if whole else None
+    )
     if image is None:
         raise UserError(f"{path} is missing, truncated or no image: remove it or write it again.")
     return image

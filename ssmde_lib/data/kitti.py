@@ -10,10 +10,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
-import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from ssmde_lib import opencv as cv2
 from ssmde_lib.data.download import Remote, download, unpack
 from ssmde_lib.data.images import read_image
 from ssmde_lib.data.kitti_calibration import Calibration, rotation

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
-import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from ssmde_lib import opencv as cv2
 from ssmde_lib.data.kitti_calibration import Calibration, rotation
 from ssmde_lib.errors import UserError
 

@@ -4,10 +4,10 @@ import json
 from functools import cached_property
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 
+from ssmde_lib import opencv as cv2
 from ssmde_lib.data.images import IMAGE_SUFFIXES, read_image
 from ssmde_lib.errors import UserError
 

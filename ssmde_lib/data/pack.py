@@ -3,10 +3,10 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from ssmde_lib import opencv as cv2
 from ssmde_lib.data.kitti_tracklets import tracklet_masks
 from ssmde_lib.data.layout import Clip, find_clips
 from ssmde_lib.data.prepare import Sequence, prepare

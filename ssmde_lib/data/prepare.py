@@ -11,16 +11,16 @@ import os
 import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial, reduce
+from functools import partial, reduce, wraps
 from pathlib import Path
 from typing import ClassVar
 
 import click
-import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 from tqdm import tqdm
 
+from ssmde_lib import opencv as cv2
 from ssmde_lib.errors import UserError
 from ssmde_lib.geometry.camera import resize_intrinsics
 
@@ -303,7 +303,16 @@ def script_options(size: tuple[int, int]):
         ),
         click.option("--processes", default=os.cpu_count(), show_default=True, type=click.IntRange(1)),
     ]
-    return lambda command: reduce(lambda decorated, option: option(decorated), reversed(options), command)
+
+    def decorate(command):
+        @wraps(command)
+        def checked(**settings):
+            cv2.require()  # what it lacks is told before anything is downloaded
+            return command(**settings)
+
+        return reduce(lambda decorated, option: option(decorated), reversed(options), checked)
+
+    return decorate
 
 
 def choose(found: list[Path], names: tuple[str, ...], raw: str | Path, is_named) -> list[Path]:

@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
-import cv2
 import torch
 from torch.utils.data import Dataset
 
+from ssmde_lib import opencv as cv2
 from ssmde_lib.data.layout import Clip, read_label, read_pseudo_frame
 from ssmde_lib.errors import UserError
 from ssmde_lib.geometry.camera import resize_intrinsics

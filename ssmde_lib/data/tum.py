@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import ClassVar
 
 import click
-import cv2
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from scipy.spatial.transform import Rotation, Slerp
 
+from ssmde_lib import opencv as cv2
 from ssmde_lib.data.download import Remote, download, unpack
 from ssmde_lib.data.images import read_image
 from ssmde_lib.data.prepare import Sequence, choose, list_images, prepare, read_table, script_options, split_by_rule

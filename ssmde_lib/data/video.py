@@ -5,11 +5,11 @@ from math import hypot, radians, tan
 from pathlib import Path
 from typing import ClassVar
 
-import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import ExifTags, Image
 
+from ssmde_lib import opencv as cv2
 from ssmde_lib.data.images import read_image
 from ssmde_lib.data.prepare import Sequence, list_images, read_table, split_by_rule
 from ssmde_lib.errors import UserError

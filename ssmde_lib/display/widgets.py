@@ -5,9 +5,9 @@ A headless run leaves no picture of a slider, so the filmstrip carries the lesso
 
 from collections.abc import Callable, Sequence
 
-import cv2
 import numpy as np
 
+from ssmde_lib import opencv as cv2
 from ssmde_lib.display.figures import contact_sheet, show, to_image
 
 

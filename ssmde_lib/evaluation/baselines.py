@@ -1,9 +1,9 @@
 """What needs no learning: a method must beat these before its figures mean anything."""
 
-import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from ssmde_lib import opencv as cv2
 from ssmde_lib.data.layout import Clip
 from ssmde_lib.errors import UserError
 

@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 from tqdm import tqdm
 
+from ssmde_lib import opencv as cv2
 from ssmde_lib.data.images import read_image
 from ssmde_lib.data.layout import Clip
 from ssmde_lib.errors import UserError

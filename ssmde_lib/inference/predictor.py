@@ -4,19 +4,49 @@ import copy
 from itertools import pairwise
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import nn
 
+from ssmde_lib import opencv as cv2
 from ssmde_lib.devices import best_device, choose_device
 from ssmde_lib.errors import UserError
+from ssmde_lib.files import WEIGHTS
 from ssmde_lib.networks import checkpoint
 from ssmde_lib.networks.depth_net import DepthNet
 from ssmde_lib.networks.third_party import load_monodepth2, load_sc_depth
 
-BUNDLED_STUDENT = Path(__file__).parents[1] / "weights" / "student.safetensors"
+BUNDLED_STUDENT = WEIGHTS / "student.safetensors"
+
+
+def load_depth_network(path: str | Path = BUNDLED_STUDENT, device: torch.device | str = "cpu") -> DepthNet:
+    """A depth network in eval mode: RGB b 3 h w in [0, 1] to disparities, finest first; `net.depth` turns them into depth.
+
+    Args:
+        path: Our `.safetensors`, a folder of Monodepth2's (`encoder.pth`, `depth.pth`), or a `.ckpt` of SC-Depth.
+        device: Where its weights go.
+
+    Raises:
+        UserError: the file is missing, damaged, or holds something else.
+    """
+    return read_depth_network(Path(path))[0].to(device)
+
+
+def read_depth_network(path: Path) -> tuple[DepthNet, dict]:
+    """The network in a file of a layout that we know, and its training record."""
+    if path == BUNDLED_STUDENT and not path.is_file():
+        raise UserError(
+            f"the shipped weights {path} are missing: train the student (notebook 08) or give --checkpoint."
+        )
+    if path.is_dir():
+        return load_monodepth2(path)
+    if path.suffix == ".ckpt":
+        return load_sc_depth(path)
+    net, record = checkpoint.load(path), checkpoint.read_record(path)
+    if not isinstance(net, DepthNet):
+        raise UserError(f"{path} holds a {type(net).__name__}, not a depth network: choose depth.safetensors.")
+    return net, record
 
 
 def fold_batch_norm(net: nn.Module) -> nn.Module:
@@ -47,20 +77,8 @@ class Predictor:
 
     @classmethod
     def load(cls, path: str | Path = BUNDLED_STUDENT, device: torch.device | str | None = None) -> "Predictor":
-        """From our `.safetensors`, a folder of Monodepth2's (`encoder.pth`, `depth.pth`), or a `.ckpt` of SC-Depth."""
-        path = Path(path)
-        if path == BUNDLED_STUDENT and not path.is_file():
-            raise UserError(
-                f"the shipped weights {path} are missing: train the student (notebook 08) or give --checkpoint."
-            )
-        if path.is_dir():
-            net, record = load_monodepth2(path)
-        elif path.suffix == ".ckpt":
-            net, record = load_sc_depth(path)
-        else:
-            net, record = checkpoint.load(path), checkpoint.read_record(path)
-            if not isinstance(net, DepthNet):
-                raise UserError(f"{path} holds a {type(net).__name__}, not a depth network: choose depth.safetensors.")
+        """From the files that `load_depth_network` reads."""
+        net, record = read_depth_network(Path(path))
         return cls(net, record.get("size"), device)
 
     def __call__(self, images: UInt8[np.ndarray, "b h w 3"]) -> Float[np.ndarray, "b h w"]:

@@ -6,10 +6,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from jaxtyping import UInt8
 
+from ssmde_lib import opencv as cv2
 from ssmde_lib.data.images import IMAGE_SUFFIXES, read_image
 from ssmde_lib.errors import UserError
 

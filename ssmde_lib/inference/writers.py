@@ -3,10 +3,10 @@
 import json
 from pathlib import Path
 
-import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from ssmde_lib import opencv as cv2
 from ssmde_lib.errors import UserError
 from ssmde_lib.files import make_folder
 from ssmde_lib.inference.colours import colourise

@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from ssmde_lib.errors import UserError
+from ssmde_lib.files import WEIGHTS
 from ssmde_lib.networks.depth_net import DepthNet
 from ssmde_lib.networks.leres import LeReS
 from ssmde_lib.networks.pose_net import PoseNet
@@ -55,7 +56,7 @@ def open_checkpoint(path: str | Path, device: str = "cpu"):
         return safe_open(str(path), framework="pt", device=device)
     except FileNotFoundError:
         raise UserError(
-            f"{path} does not exist: train it first (notebooks 04, 06, 08) or choose a shipped one in weights/."
+            f"{path} does not exist: train it first (notebooks 04, 06, 08) or choose a bundled one in {WEIGHTS}."
         ) from None
     except SafetensorError:
         raise UserError(f"{path} is damaged or not a safetensors file: delete it and run its stage again.") from None

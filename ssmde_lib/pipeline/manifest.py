@@ -7,7 +7,6 @@ it may read stands in `notebooks/pipeline.yaml`, which the Snakefile reads too.
 import json
 import os
 import re
-import resource
 import shutil
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
+from ssmde_lib import opencv
 from ssmde_lib.errors import UserError
 from ssmde_lib.files import sha256, write_json
 from ssmde_lib.options import nearest
@@ -76,20 +76,23 @@ def git_commit(root: Path) -> str | None:
 
 
 def package_versions() -> dict[str, str | None]:
-    """Versions of the direct dependencies; None of one that goes by another name here (opencv-python-headless)."""
+    """Versions of the direct dependencies."""
     wanted = [re.match(r"[\w.-]+", line)[0] for line in metadata.requires("ssmde") or [] if "extra ==" not in line]
     return {"python": sys.version.split()[0]} | {name: version(name) for name in wanted}
 
 
 def version(package: str) -> str | None:
+    """The version installed, of OpenCV also that of its build without windows; None of what is missing."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
-        return None
+        return version("opencv-python-headless") if package == "opencv-python" else None
 
 
 def device_and_memory() -> tuple[str, dict[str, float]]:
     """Name of the device in use and peak memory in MiB of the process and, where there is one, of the GPU."""
+    import resource  # Unix alone has it
+
     per_mib = 1024 if sys.platform == "linux" else 1024**2  # ru_maxrss is KiB on Linux, bytes on macOS
     peak = {"process": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / per_mib, 1)}
     torch = sys.modules.get("torch")
@@ -167,6 +170,7 @@ def begin(name: str, namespace: dict) -> Stage:
     Threads are told to share the machine: notebooks import torch after this.
     """
     limit_threads()
+    opencv.require()  # what it lacks is told here, not in the middle of the notebook
     root = find_root()
     stages = pipeline(root) | appendix(root)
     if name not in stages:

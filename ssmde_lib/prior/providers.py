@@ -18,12 +18,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ssmde_lib.errors import UserError
+from ssmde_lib.files import WEIGHTS
 from ssmde_lib.networks import checkpoint
 from ssmde_lib.networks.leres import OFFICIAL_SIZE, load_official
 from ssmde_lib.prior.download import Weights, fetch
 from ssmde_lib.prior.test_time_augmentation import FlipAverage, MultiCrop, SinglePass
 
-BUNDLED = Path(__file__).parents[2] / "weights" / "leres_small.safetensors"
+BUNDLED = WEIGHTS / "leres_small.safetensors"
 LICENCE = "Adobe Research, non-commercial research only, no redistribution"
 OFFICIAL = {
     "resnext101": Weights(

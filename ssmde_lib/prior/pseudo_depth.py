@@ -4,11 +4,11 @@ import json
 import os
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from tqdm import tqdm
 
+from ssmde_lib import opencv as cv2
 from ssmde_lib.data.layout import Clip, find_clips
 from ssmde_lib.errors import UserError, translate_errors
 from ssmde_lib.prior.providers import Provider

@@ -19,6 +19,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from ssmde_lib.errors import translate_errors
+from ssmde_lib.files import WEIGHTS
 from ssmde_lib.networks import checkpoint
 from ssmde_lib.networks.leres import VARIANTS, LeReS, preprocess
 from ssmde_lib.prior.augment import augment
@@ -140,7 +141,7 @@ def rendered_views(cache: Path, views: int, held_out: int = 250) -> list[Views]:
 
 
 @click.command()
-@click.option("--out", type=Path, default=Path("weights/leres_small.safetensors"), show_default=True)
+@click.option("--out", type=Path, default=WEIGHTS / "leres_small.safetensors", show_default=True)
 @click.option(
     "--cache",
     type=Path,

@@ -8,9 +8,10 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
 
-import cv2
 import numpy as np
 from tqdm import tqdm
+
+from ssmde_lib import opencv as cv2
 
 from ..errors import UserError
 from .engine import Frame

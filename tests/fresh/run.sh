@@ -21,7 +21,7 @@ build() { # release: the system in $root, if it is not there yet
 }
 
 learn() { # give commands in the clone, as the user
-    env -i PATH=/usr/local/bin:/usr/bin:/bin HOME=/home/learner LC_ALL=C $(env | grep '^PIP_') \
+    env -i PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin HOME=/home/learner LC_ALL=C $(env | grep '^PIP_') \
         chroot --userspec=learner:learner "$root" sh -c "umask 077; cd /work/clone && $1"
 }
 
