@@ -1,5 +1,6 @@
 # make tutorial [PROFILE=smoke|laptop|kitti_drive|gpu-kitti|gpu-nyu|...]   all notebooks in order, then an HTML index of them and of the results
 # make lab | test | lint | ablation           JupyterLab | the tests | static checks alone | the ablation grid
+# make course | slides                       three editions of the notebooks as zips | four decks with the figures of PROFILE's run
 # make lock | test-fresh                      for maintainers: pin new versions | install and test in empty Debian systems
 #
 # The first of them installs everything into .venv, by the newest of PYTHON that is there and has its venv module. Choices for that:
@@ -19,7 +20,7 @@ RUNS := $(or $(SSMDE_RUNS),$(CURDIR)/runs)
 WHERE := $(if $(CLUSTER),--workflow-profile workflow/profiles/$(CLUSTER),--cores $(CORES))
 SNAKEMAKE := snakemake $(WHERE) --rerun-incomplete --rerun-triggers mtime params input --config profile=$(PROFILE)
 INSTALLED := .venv/installed $(addprefix .venv/,$(OPENCV))
-.PHONY: tutorial lab test lint ablation lock test-fresh
+.PHONY: tutorial lab test lint ablation course slides lock test-fresh
 
 tutorial: $(INSTALLED)
 	$(SNAKEMAKE)
@@ -38,6 +39,12 @@ lint: $(INSTALLED)
 ablation: $(INSTALLED)
 	$(SNAKEMAKE) --snakefile workflow/ablation.smk --keep-going
 	@echo "The tables: results/ablation/$(PROFILE); the executed notebooks: $(RUNS)/ablation/$(PROFILE)/notebooks"
+
+course: $(INSTALLED)
+	ssmde course --out dist/course
+
+slides: $(INSTALLED)
+	ssmde slides $(RUNS)/$(PROFILE) --out dist/slides
 
 # Two files pin the same versions, since pip checks hashes of all packages or of none, and torch can have none: its build (CUDA, CPU) and
 # its accelerator libraries are the machine's. So all but torch comes from requirements/all.txt, checked; requirements.lock adds torch

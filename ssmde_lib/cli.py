@@ -1,7 +1,8 @@
-"""The command line, `ssmde`: predict, evaluate, train, export, doctor, ablation, run."""
+"""The command line, `ssmde`: predict, evaluate, train, export, doctor, ablation, run, course, grade, slides."""
 
 import json
 from contextlib import closing
+from importlib import import_module
 from pathlib import Path
 
 import click
@@ -13,17 +14,24 @@ from ssmde_lib.threads import limit_threads
 # Commands import what they need themselves: `ssmde --help` must not wait for torch.
 
 
+ELSEWHERE = {  # command: module and name
+    "run": ("ssmde_lib.pipeline.execution", "run_command"),
+    "course": ("ssmde_lib.course.commands", "course"),
+    "grade": ("ssmde_lib.course.commands", "grade"),
+    "slides": ("ssmde_lib.display.slides", "slides"),
+}
+
+
 class Commands(click.Group):
-    """The commands below, and `run`, which lives beside the stage manifest."""
+    """The commands below, and those that live beside what they do."""
 
     def list_commands(self, context: click.Context) -> list[str]:
-        return sorted([*super().list_commands(context), "run"])
+        return sorted([*super().list_commands(context), *ELSEWHERE])
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        if name == "run":
-            from ssmde_lib.pipeline.execution import run_command
-
-            return run_command
+        if name in ELSEWHERE:
+            module, command = ELSEWHERE[name]
+            return getattr(import_module(module), command)
         return super().get_command(context, name)
 
 

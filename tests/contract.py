@@ -201,8 +201,11 @@ def sections_of(notebook, parameters: int, appendix: bool) -> Iterator[str]:
                 yield f"section {title!r} has no {what.split(' ', 1)[1]}"
         if all(places) and not places[0][0] < places[1][-1] < places[2][-1]:
             yield f"section {title!r} must go from figure to equation to assertion"
-    if not any(cell.cell_type == "code" and "check(" in cell.source for cell in sections.get("Exercises", [])):
-        yield "the exercises need a checker: check(function, reference, cases)"
+    if not any(
+        cell.cell_type == "code" and re.search(r"\b(exercise|choice|predict)\(", cell.source)
+        for cell in sections.get("Exercises", [])
+    ):
+        yield "the exercises need a checker: exercise(number, function), choice or predict"
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ def sample() -> nbformat.NotebookNode:
             v4.new_code_cell("assert one == one"),
         ]
     cells += [v4.new_markdown_cell(f"## {title}") for title in CLOSING]
-    cells.insert(-3, v4.new_code_cell("check(mine, reference, [(1,)])"))
+    cells.insert(-3, v4.new_code_cell('exercise("01.1", mine)'))
     cells.insert(-3, v4.new_code_cell("stage.finish()"))
     cells.append(v4.new_markdown_cell("Previous: [start](00_zero.ipynb) · Next: [second](02_second.ipynb)"))
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
