@@ -19,7 +19,7 @@ from ssmde_lib.data.layout import find_clips
 from ssmde_lib.data.triplets import read_frame
 from ssmde_lib.geometry.motion import inverse
 from ssmde_lib.inference.clips import predict_clip, predict_motion
-from ssmde_lib.losses import SelfSupervisedWeights
+from ssmde_lib.losses import Losses
 from ssmde_lib.losses.photometric import window_statistics
 from ssmde_lib.losses.self_supervised import look
 from ssmde_lib.networks import checkpoint
@@ -29,7 +29,7 @@ SKY = 1000.0  # metres, where no depth is known
 
 def error(tgt: Tensor, sources: list[Tensor], depth: Tensor, K: Tensor, motions: list[Tensor]) -> tuple[Tensor, Tensor]:
     """The smaller error of the two views, and where both see the pixel."""
-    statistics, alpha = window_statistics(tgt), SelfSupervisedWeights().alpha
+    statistics, alpha = window_statistics(tgt), Losses().alpha
     views = [
         look(tgt, statistics, depth, source, None, K, T, alpha) for source, T in zip(sources, motions, strict=True)
     ]

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ssmde_lib.geometry.motion import rigid
 from ssmde_lib.losses import (
-    SelfSupervisedWeights,
+    Losses,
     normal_loss,
     ranking_loss,
     self_supervised,
@@ -33,7 +33,7 @@ from ssmde_lib.networks.resnet import ResNetEncoder
 
 
 class Step:
-    """One optimiser step of the base loss, or of the full stage-1 loss (both ways, geometry, ranking, normals), on fixed data.
+    """One optimiser step of the base loss, or of the full stage-1 loss (geometry, ranking, normals), on fixed data.
 
     `source_gradient`: which sources' depths carry a gradient: "none"; "both", as the literal reference; or "one", drawn anew each step and
     counted twice, which is the gradient of "both" on average (the other source's depth is a constant of that step).
@@ -58,7 +58,7 @@ class Step:
                 net.compile()
         self.params = [*self.depth_net.parameters(), *self.pose_net.parameters()]
         self.optimizer = torch.optim.Adam(self.params, 1e-4, fused=True)
-        self.weights = SelfSupervisedWeights(both_ways=self.full)
+        self.weights = Losses(geometry=0.1, smoothness=1e-3)
         self.generator, self.coin = torch.Generator().manual_seed(0), torch.Generator().manual_seed(0)
 
     def loss(self) -> Tensor:
@@ -83,11 +83,11 @@ class Step:
     def source_depths(self) -> dict[str, Tensor]:
         names = ["prev", "next"]
         if self.source_gradient == "one":
-            teacher_targets = names.pop(torch.randint(2, (), generator=self.coin).item())
-            depth = self.depth_net.depth(self.depth_net(self.data[teacher_targets])[0])
+            name = names.pop(torch.randint(2, (), generator=self.coin).item())
+            depth = self.depth_net.depth(self.depth_net(self.data[name])[0])
             depth.register_hook(lambda gradient: 2 * gradient)
             with torch.no_grad():
-                return {teacher_targets: depth, names[0]: self.depth_net.depth(self.depth_net(self.data[names[0]])[0])}
+                return {name: depth, names[0]: self.depth_net.depth(self.depth_net(self.data[names[0]])[0])}
         with torch.set_grad_enabled(self.source_gradient == "both"):
             depths = self.depth_net.depth(self.depth_net(torch.cat([self.data[name] for name in names]))[0])
         return dict(zip(names, depths.chunk(2), strict=True))

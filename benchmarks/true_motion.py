@@ -19,11 +19,11 @@ from ssmde_lib.data.triplets import Triplets
 from ssmde_lib.evaluation import evaluate_clips, get_protocol
 from ssmde_lib.geometry.motion import rigid
 from ssmde_lib.inference.predictor import Predictor
-from ssmde_lib.losses import SelfSupervisedWeights, self_supervised_loss
+from ssmde_lib.losses import Losses, self_supervised_loss
 from ssmde_lib.networks.architecture import Architecture
 from ssmde_lib.training.schedule import Schedule, seeded
 
-WEIGHTS = SelfSupervisedWeights(smoothness=0.01)
+WEIGHTS = Losses(geometry=0.1)
 
 
 def neighbours_motion(triplets: Triplets, index: int) -> Tensor:

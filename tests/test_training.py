@@ -16,6 +16,7 @@ from ssmde_lib.errors import UserError
 from ssmde_lib.losses.config import Losses
 from ssmde_lib.networks.architecture import Architecture
 from ssmde_lib.options import from_options
+from ssmde_lib.training.batch import prepare_batch
 from ssmde_lib.training.loop import train
 from ssmde_lib.training.objective import Objective
 from ssmde_lib.training.schedule import Schedule, StepSampler
@@ -44,7 +45,7 @@ class Moving(torch.utils.data.Dataset):
         return {**{n: f[i] for n, f in self.frames.items()}, "K": self.K, "relative_depth": self.relative_depth[i]}
 
 
-def run(folder, schedule, losses=TEACHER, seed=0, data=None, model=None, objective=None):
+def run(folder, schedule, losses=TEACHER, seed=0, data=None, model=None, objective=None, **options):
     folder.mkdir(parents=True, exist_ok=True)
     model = model or TINY.build(seed)
     log = train(
@@ -55,8 +56,14 @@ def run(folder, schedule, losses=TEACHER, seed=0, data=None, model=None, objecti
         seed=seed,
         folder=folder,
         progress_bar=False,
+        **options,
     )
     return model, log
+
+
+def as_they_are(items, generator):
+    """For `prepare`: neither floats nor augmented."""
+    return items
 
 
 def weights(model):
@@ -276,7 +283,7 @@ def test_gradient_accumulation_sums_to_the_whole_batch(tmp_path):
         for name, parameter in model.named_parameters():
             parameter.register_hook(lambda g, name=name: sums.update({name: sums.get(name, 0) + g}))
         schedule = Schedule(steps=1, batch_size=4, accumulate=accumulate, log_every=1, save_every=100)
-        run(tmp_path / str(accumulate), schedule, model=model, objective=Plain(Losses(), model))
+        run(tmp_path / str(accumulate), schedule, model=model, objective=Plain(Losses(), model), prepare=as_they_are)
         return sums
 
     whole, halves = gradients(1), gradients(2)
@@ -330,14 +337,19 @@ class DeviceRule(TorchFunctionMode):
 STEPS = {
     "teacher": Losses(**PRIOR, ssi=0.1, region="static", keep_dynamic=True),
     "ema": Losses(distillation=1.0, teacher="ema", filter="prior_order", distillation_kind="log_l1"),
-    "snapshot": Losses(distillation=1.0, teacher="snapshot", filter="plain", snapshot_every=1),
     "neighbours": Losses(multi_resolution=0.1, successive=0.1, photometric_scales=1),
 }
 
 
+def batch_of(data):
+    """Two prepared items."""
+    items = torch.utils.data.default_collate([data[i] for i in range(2)])
+    return prepare_batch(items, torch.Generator(device="cpu").manual_seed(0))
+
+
 @pytest.mark.parametrize("size", [(64, 64), (96, 128), (64, 224)])
 def test_half_the_resolution_is_one_that_the_network_takes(size):
-    batch = torch.utils.data.default_collate([Moving(2, *size)[i] for i in range(2)])
+    batch = batch_of(Moving(2, *size))
     objective = Objective(STEPS["neighbours"], model := TINY.build(0))
     assert objective(model, batch, 0.5, torch.Generator(device="cpu").manual_seed(0))["photometric_half"].isfinite()
 
@@ -346,7 +358,7 @@ def test_half_the_resolution_is_one_that_the_network_takes(size):
 def test_every_factory_in_a_step_names_its_device(name):
     model = TINY.build(0)
     objective = Objective(STEPS[name], model)
-    batch = torch.utils.data.default_collate([Moving()[i] for i in range(2)])
+    batch = batch_of(Moving())
     generator = torch.Generator(device="cpu").manual_seed(0)
     with DeviceRule():
         loss = sum(objective(model, batch, 0.5, generator).values())
@@ -366,7 +378,7 @@ import os, signal, sys, torch
 from functools import partial
 from pathlib import Path
 sys.path.insert(0, {tests!r})
-from test_training import Moving, TINY, Losses, Objective, Schedule, UserError, train, weights
+from test_training import Moving, TINY, Losses, Objective, Schedule, UserError, as_they_are, train, weights
 from ssmde_lib.training.processes import launch
 
 class Plain(Objective):
@@ -385,7 +397,7 @@ def job(objective, name):
     folder.mkdir(exist_ok=True)
     model = TINY.build(0)
     schedule = Schedule(steps=2, batch_size=4, log_every=1, save_every=9)
-    train(model, objective(Losses(), model), Moving(), schedule, seed=0, folder=folder, progress_bar=False)
+    train(model, objective(Losses(), model), Moving(), schedule, seed=0, folder=folder, prepare=as_they_are, progress_bar=False)
     torch.save(weights(model), folder / "weights.pt")
 
 """

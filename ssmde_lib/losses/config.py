@@ -12,6 +12,7 @@ class Losses:
     geometry: float = 0.02  # SC-Depth's 0.1 flattens depth where training is short
     geometry_warmup: float = 0.5  # share of the training over which its weight grows from 0: agreement before there is depth is a constant depth
     smoothness: float = 0.01
+    alpha: float = 0.85  # SSIM's share of the photometric error
     automask: bool = True
     self_discovered: bool = True  # weigh the photometric error by 1 - D_diff, where geometry consistency is on
     photometric_scales: int = 4  # how many of the decoder's scales see the photometric loss
@@ -34,7 +35,7 @@ class Losses:
     distillation: float = 0.0
     distillation_kind: str = "silog"  # "silog", "log_l1" or "l1"
     teacher: str = (
-        "labels"  # "labels" (a frozen teacher's, written by stage 07), "ema" or "snapshot" of the network itself
+        "labels"  # "labels" (a frozen teacher's, written by stage 07) or "ema" (an average of the network itself)
     )
     filter: str = (
         "plain"  # mask filter of an online teacher: "none", "plain", "prior_order", "prior_depth" or "min_depth"
@@ -43,10 +44,14 @@ class Losses:
     self_warmup: float = (
         0.5  # share of the training over which the weights of an online teacher and of multi_resolution grow from 0
     )
-    snapshot_every: int = 100  # steps between snapshots
     # The neighbours' terms (shared/method.md section 5).
     multi_resolution: float = 0.0
     successive: float = 0.0
+
+    @property
+    def weighs_by_consistency(self) -> bool:
+        """Whether the photometric error is weighted by 1 - D_diff; only where the consistency itself is trained."""
+        return self.self_discovered and bool(self.geometry)
 
     @property
     def uses_prior(self) -> bool:

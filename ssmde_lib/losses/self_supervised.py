@@ -3,7 +3,6 @@
 Geometry needs float32: call these functions outside of autocast.
 """
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -12,25 +11,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ssmde_lib.geometry.camera import NEAR, resize_intrinsics
-from ssmde_lib.geometry.motion import inverse
 from ssmde_lib.geometry.warp import relative_difference, reproject, sample
+from ssmde_lib.losses.config import Losses
 from ssmde_lib.losses.photometric import photometric_error, smoothness, window_statistics
 from ssmde_lib.losses.reductions import masked_mean
 
 SOURCES = ("prev", "next")
-
-
-@dataclass(frozen=True)
-class SelfSupervisedWeights:
-    """What each term counts; 0 or False switches it off. The defaults are those of SC-Depth and Monodepth2."""
-
-    photometric: float = 1.0
-    geometry: float = 0.1  # consistency of the depths, where the sources' depths are given
-    smoothness: float = 1e-3  # divided by 2^s at scale s
-    alpha: float = 0.85  # SSIM's share of the photometric error
-    automask: bool = True
-    self_discovered: bool = True  # weigh the photometric error by 1 - D_diff
-    both_ways: bool = False  # warp the target into the sources too; their depths should then carry a gradient
 
 
 class WarpedSource(NamedTuple):
@@ -121,7 +107,7 @@ class FramesAtScale(NamedTuple):
     """What the frames are at one resolution."""
 
     images: dict[str, Float[Tensor, "b 3 h w"]]
-    statistics: dict[str, tuple[Tensor, Tensor]]  # window_statistics of the images that others are compared with
+    statistics: tuple[Tensor, Tensor]  # window_statistics of the target image
     identity: (
         dict[str, Float[Tensor, "b 1 h w"]] | None
     )  # photometric error of each source as it is; None without auto-mask
@@ -130,7 +116,7 @@ class FramesAtScale(NamedTuple):
 
 
 def frames_at(
-    size: tuple[int, int], images: dict, source_depths: dict | None, K: Tensor, weights: SelfSupervisedWeights
+    size: tuple[int, int], images: dict, source_depths: dict | None, K: Tensor, losses: Losses
 ) -> FramesAtScale:
     """The frames at a resolution no finer than their own."""
     own = images["tgt"].shape[-2:]
@@ -141,12 +127,11 @@ def frames_at(
         source_depths = {
             name: None if d is None else F.interpolate(d, size, mode="area") for name, d in source_depths.items()
         }
-    statistics = {
-        name: window_statistics(image) for name, image in images.items() if name == "tgt" or weights.both_ways
-    }
+    statistics = window_statistics(images["tgt"])
     identity = None
-    if weights.automask:
-        identity = {s: photometric_error(images[s], images["tgt"], weights.alpha, statistics["tgt"]) for s in SOURCES}
+    if losses.automask:
+        errors = [photometric_error(images[s], images["tgt"], losses.alpha, statistics) for s in SOURCES]
+        identity = torch.cat(errors, 1).amin(1, keepdim=True)
     return FramesAtScale(images, statistics, identity, source_depths, K)
 
 
@@ -157,7 +142,7 @@ def self_supervised_loss(
     source_depths: dict[str, Float[Tensor, "b 1 h w"]] | None,
     K: Float[Tensor, "b 3 3"],
     T: dict[str, Float[Tensor, "b 4 4"]],
-    weights: SelfSupervisedWeights = SelfSupervisedWeights(),
+    losses: Losses,
 ) -> SelfSupervised:
     """The base loss: photometric, geometry and smoothness terms, averaged over the scales.
 
@@ -166,42 +151,32 @@ def self_supervised_loss(
     T_next_tgt. Without `source_depths` there is neither geometry nor self-discovered weight.
     """
     by_size = {
-        size: frames_at(size, images, source_depths, K, weights)
+        size: frames_at(size, images, source_depths, K, losses)
         for size in {tuple(depth.shape[-2:]) for depth in depths}
     }
     frames = [by_size[tuple(depth.shape[-2:])] for depth in depths]
 
-    def compare(
-        f: FramesAtScale, tgt: str, depth: Tensor, src: str, depth_src: Tensor | None, T_src_tgt: Tensor
-    ) -> WarpedSource:
-        return warp_and_compare(
-            f.images[tgt], f.statistics[tgt], depth, f.images[src], depth_src, f.K, T_src_tgt, weights.alpha
-        )
-
-    # Each group of views competes for the minimum: the two sources at every scale, and each source's own view of the target.
-    groups = [
-        ([compare(f, "tgt", depth, s, f.source_depths[s], T[s]) for s in SOURCES], SOURCES, f)
-        for depth, f in zip(depths, frames, strict=True)
-    ]
-    finest = groups[0][0]
-    if weights.both_ways:
-        groups += [
-            ([compare(frames[0], s, source_depths[s], "tgt", depths[0], inverse(T[s]))], (s,), frames[0])
+    by_scale = [
+        [
+            warp_and_compare(
+                f.images["tgt"], f.statistics, depth, f.images[s], f.source_depths[s], f.K, T[s], losses.alpha
+            )
             for s in SOURCES
         ]
-    photometric, geometry = [], []
-    for views, names, f in groups:
-        identity = torch.cat([f.identity[s] for s in names], 1).amin(1, keepdim=True) if f.identity else None
-        photometric.append(photometric_term(views, identity, weights.self_discovered))
-        if source_depths:
-            geometry.append(geometry_term(views))
+        for depth, f in zip(depths, frames, strict=True)
+    ]
+    photometric = [
+        photometric_term(views, f.identity, losses.weighs_by_consistency)
+        for views, f in zip(by_scale, frames, strict=True)
+    ]
+    finest = by_scale[0]
     terms = {
-        "photometric": weights.photometric * mean(photometric),
-        "smoothness": weights.smoothness * smoothness_term(disparities, images["tgt"]),
+        "photometric": losses.photometric * mean(photometric),
+        "smoothness": losses.smoothness * smoothness_term(disparities, images["tgt"]),
     }
     weight = None
     if source_depths:
-        terms["geometry"] = weights.geometry * mean(geometry)
+        terms["geometry"] = losses.geometry * mean([geometry_term(views) for views in by_scale])
         weight = 1 - mean([view.difference.detach() for view in finest])
     return SelfSupervised(terms, weight, finest[0].valid | finest[1].valid)
 

@@ -20,14 +20,17 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from ssmde_lib.errors import UserError, translate_errors
+from ssmde_lib.training.batch import Batch, prepare_batch
 from ssmde_lib.training.schedule import Schedule, StepSampler, seeded
 from ssmde_lib.training.state import restore, save, write_log
 
 
-class Objective(Protocol):
+class TrainingObjective(Protocol):
     """What is minimised; it may keep a state that moves with the training (an averaged teacher)."""
 
-    def __call__(self, model: nn.Module, batch: dict, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
+    def __call__(
+        self, model: nn.Module, batch: Batch, progress: float, generator: torch.Generator
+    ) -> dict[str, Tensor]:
         """Named loss terms whose sum is minimised."""
 
     def after_step(self, model: nn.Module, step: int) -> None: ...
@@ -39,19 +42,20 @@ class Objective(Protocol):
 
 def train(
     model: nn.Module,
-    objective: Objective,
+    objective: TrainingObjective,
     data: Dataset,
     schedule: Schedule,
     *,
     seed: int,
     folder: Path,
+    prepare: Callable[[dict[str, Tensor], torch.Generator], Batch] = prepare_batch,
     validate: Callable[[nn.Module], dict] | None = None,
     validate_every: int = 0,
     progress_bar: bool = True,
 ) -> list[dict]:
     """Train `model` in place and return the log, which also stands in `folder/train.jsonl`.
 
-    `batch`, as the objective sees it, holds the items of `data` on the device. `folder/state` keeps the full state until the run ends; a run that finds one goes on from it.
+    The objective sees the items of `data` as `prepare` makes them. `folder/state` keeps the full state until the run ends; a run that finds one goes on from it.
     SIGTERM saves the state and raises UserError. So do running out of memory or disk, a loader worker that is lost, and a loss that is
     not finite; the next run then goes on from the last state saved.
     """
@@ -90,7 +94,8 @@ def train(
                 group["lr"] = schedule.learning_rate_at(step, group["warmed"])
             generator = seeded(seed, step, device, process)
             for _ in range(schedule.accumulate):
-                batch = {key: value.to(device, non_blocking=True) for key, value in next(loader).items()}
+                items = {key: value.to(device, non_blocking=True) for key, value in next(loader).items()}
+                batch = prepare(items, generator)
                 with accelerator.accumulate(prepared):
                     terms = objective(prepared, batch, step / schedule.steps, generator)
                     accelerator.backward(sum(terms.values()))

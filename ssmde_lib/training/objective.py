@@ -9,11 +9,9 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from ssmde_lib.data.augment import augment
 from ssmde_lib.geometry.relative_depth import centred_log_ratio
 from ssmde_lib.labels.filters import choose_labels, filter_mask, known_kind, reprojection_error
 from ssmde_lib.losses import (
-    SelfSupervisedWeights,
     distillation_loss,
     dynamic_pixels,
     edge_normal_loss,
@@ -29,6 +27,7 @@ from ssmde_lib.losses.config import Losses
 from ssmde_lib.losses.photometric import window_statistics
 from ssmde_lib.losses.self_supervised import SOURCES, minimum_error, warp_and_compare
 from ssmde_lib.networks.depth_and_pose import DepthAndPose, Prediction
+from ssmde_lib.training.batch import Batch
 from ssmde_lib.training.schedule import linear_ramp
 
 
@@ -44,18 +43,11 @@ class Objective:
         self.depth = model.depth_net.depth
         online = losses.distillation and losses.teacher != "labels"
         self.teacher = copy.deepcopy(model.depth_net).requires_grad_(False).eval() if online else None
-        self.weights = SelfSupervisedWeights(
-            losses.photometric,
-            losses.geometry,
-            losses.smoothness,
-            automask=losses.automask,
-            self_discovered=losses.self_discovered and bool(losses.geometry),
-        )
 
-    def __call__(self, model: nn.Module, batch: dict, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
-        images = {name: batch[name].float() / 255 for name in ("tgt", *SOURCES)}
-        batch = augment(batch | images, generator)
-        images = {name: batch[name] for name in images}
+    def __call__(
+        self, model: nn.Module, batch: Batch, progress: float, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        images = {name: batch[name] for name in ("tgt", *SOURCES)}
         seen = (batch["tgt_aug"], batch["prev_aug"], batch["next_aug"])
         prediction = model(*seen, source_depths=bool(self.losses.geometry) or self.losses.judges_motion)
         K, size = batch["K"], images["tgt"].shape[-2:]
@@ -68,7 +60,7 @@ class Objective:
             prediction.source_depths,
             K,
             prediction.T,
-            self.weights,
+            self.losses,
         )
         terms = dict(base.terms)
         if "geometry" in terms:
@@ -89,7 +81,7 @@ class Objective:
         return terms
 
     def prior_terms(
-        self, depth: Tensor, batch: dict, reliability: Tensor | None, progress: float, generator: torch.Generator
+        self, depth: Tensor, batch: Batch, reliability: Tensor | None, progress: float, generator: torch.Generator
     ) -> dict[str, Tensor]:
         """The prior's losses under the forgetting factor and the region switch."""
         losses, relative_depth = self.losses, batch["relative_depth"]
@@ -106,7 +98,7 @@ class Objective:
 
     @torch.no_grad()
     def teacher_targets(
-        self, images: dict, batch: dict, K: Tensor, prediction: Prediction
+        self, images: dict, batch: Batch, K: Tensor, prediction: Prediction
     ) -> tuple[Float[Tensor, "b 1 h w"], Bool[Tensor, "b 1 h w"]]:
         """Teacher depth and mask: read from the labels, or made here by the online teacher from undistorted images."""
         if self.teacher is None:
@@ -136,7 +128,7 @@ class Objective:
             for image in seen
         ]
         small = model(*half, source_depths=False).disparities[:1]
-        own = self_supervised_loss(images, small, [self.depth(small[0])], None, K, prediction.T, self.weights)
+        own = self_supervised_loss(images, small, [self.depth(small[0])], None, K, prediction.T, self.losses)
         coarse = self.depth(upsample(small, depth.shape[-2:])[0])
         fine_error, coarse_error = self.errors_of((depth, coarse), images, K, prediction)
         learner_is_coarse = centred_log_ratio(coarse, depth.detach())
@@ -155,7 +147,7 @@ class Objective:
         for depth in depths:
             views = [
                 warp_and_compare(
-                    images["tgt"], statistics, depth, images[s], None, K, prediction.T[s], self.weights.alpha
+                    images["tgt"], statistics, depth, images[s], None, K, prediction.T[s], self.losses.alpha
                 )
                 for s in SOURCES
             ]
@@ -166,10 +158,6 @@ class Objective:
     def after_step(self, model: DepthAndPose, step: int) -> None:
         """Let an online teacher follow the network."""
         if self.teacher is None:
-            return
-        if self.losses.teacher == "snapshot":
-            if (step + 1) % self.losses.snapshot_every == 0:
-                self.teacher.load_state_dict(model.depth_net.state_dict())
             return
         self.teacher.to(next(model.parameters()).device)
         decay = min(

@@ -1,7 +1,7 @@
 """A training step written straightforwardly from the published formulas: what common implementations do, for values and for times.
 
 Nothing is shared: SSIM by avg_pool2d for every scale and source, statistics of the target each time, the identity error at every
-scale, one pose pass a pair (both ways: one a direction), one depth pass an image, all with gradient.
+scale, one pose pass a pair, one depth pass an image, all with gradient.
 """
 
 import torch
@@ -77,14 +77,10 @@ def smoothness(disparity, image):
     return x.mean() + y.mean()
 
 
-def literal_loss(images, disparities, depths, source_depths, K, T, both_ways=False):
-    """The weighted terms of ssmde_lib.losses.self_supervised_loss at its defaults."""
+def literal_loss(images, disparities, depths, source_depths, K, T):
+    """The weighted terms of ssmde_lib.losses.self_supervised_loss with SC-Depth's and Monodepth2's weights."""
     depth_of = source_depths or {"prev": None, "next": None}
     groups = [(images["tgt"], depth, [(images[s], depth_of[s], T[s]) for s in ("prev", "next")]) for depth in depths]
-    if both_ways:
-        groups += [
-            (images[s], depth_of[s], [(images["tgt"], depths[0], torch.inverse(T[s]))]) for s in ("prev", "next")
-        ]
     losses = [group_loss(*group, K) for group in groups]
     smooth = 0
     for scale, disparity in enumerate(disparities):
@@ -139,9 +135,7 @@ class LiteralStep:
         sources = None
         if self.full:
             sources = {s: self.depth_net.depth(self.depth_net(images[s])[0]) for s in ("prev", "next")}
-            for s in ("prev", "next"):  # the inverse motions, by the network
-                self.rigid(self.pose_net(images[s], images["tgt"]))
-        loss = sum(literal_loss(images, disparities, depths, sources, K, T, self.full).values())
+        loss = sum(literal_loss(images, disparities, depths, sources, K, T).values())
         if self.full:
             from ssmde_lib.losses import normal_loss, ranking_loss
 
