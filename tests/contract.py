@@ -88,8 +88,9 @@ def format_of(path: Path, notebook) -> Iterator[str]:
     if any(cell.outputs or cell.execution_count for cell in code_cells(notebook)):
         yield "has outputs or execution counts: run nbstripout"
     titles = headings(notebook, 1)
-    if len(titles) != 1 or not re.sub(r"[^a-z0-9]+", "_", titles[0].lower()).startswith(path.stem.lower()):
-        yield f"needs exactly one H1, which begins with the words of the file name, not {titles}"
+    number = path.stem.split("_")[0]
+    if len(titles) != 1 or not titles[0].startswith(f"{number} "):
+        yield f"needs exactly one H1, which begins with the number {number!r} of the file name, not {titles}"
 
 
 def parameters_of(path: Path, notebook) -> Iterator[str]:
