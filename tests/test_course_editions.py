@@ -43,7 +43,7 @@ def texts(path: Path) -> dict[str, str]:
             content = file.read(name)
             if name.endswith(".ipynb"):
                 found[name] = "\n".join(cell.source for cell in nbformat.reads(content.decode(), 4).cells)
-            elif not name.endswith(".safetensors"):
+            else:
                 found[name] = (gzip.decompress(content) if name.endswith(".gz") else content).decode()
     return found
 

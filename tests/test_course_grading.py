@@ -119,13 +119,23 @@ def test_feedback_says_what_happened(graded, student, says):
 
 
 def test_the_sheet_holds_rubric_and_answers(graded):
-    sheet = (graded / "feedback" / "rubric.md").read_text()
+    sheet = (graded / "rubric.md").read_text()
     for exercise in BANK.values():
         if isinstance(exercise, Written):
             assert f"## {exercise.id} {exercise.title}" in sheet and all(what in sheet for _, what in exercise.rubric)
             assert f"> {exercise.answer}" in sheet
     assert sheet.count("### perfect") == sum(isinstance(exercise, Written) for exercise in BANK.values())
     assert "### empty" not in sheet
+
+
+def test_one_lesson_is_graded_alone(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "rubric.ipynb").write_text(dict(notebooks(SOLUTIONS))["00_x.ipynb"])
+    options = ["--out", str(tmp_path / "grades.csv"), "--notebook", "00"]
+    done = CliRunner().invoke(ssmde, ["grade", str(tmp_path / "in"), *options])
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "grades.csv").read_text() == "student,00.1,00.2,00.3,points,of,to read\nrubric,1,2,3,6,6,0\n"
+    assert (tmp_path / "feedback" / "rubric.md").read_text().startswith("# Feedback for rubric")
 
 
 def test_nothing_to_grade_is_one_sentence(tmp_path):

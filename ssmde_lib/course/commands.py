@@ -13,6 +13,13 @@ import click
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder of the pages (default: feedback beside the table).",
 )
+@click.option(
+    "--notebook",
+    "notebooks",
+    multiple=True,
+    metavar="NN",
+    help="Only the exercises of this notebook, 00 to 10 (repeat).",
+)
 @click.option("--seconds", default=5.0, show_default=True, type=click.FloatRange(0.1), help="Time of one function.")
 @click.option(
     "--memory",
@@ -22,17 +29,18 @@ import click
     help="MiB of one function, besides what Python needs.",
 )
 @click.option("--jobs", default=2, show_default=True, type=click.IntRange(1), help="Processes at once.")
-def grade(submissions: Path, out: Path, feedback: Path | None, seconds: float, memory: int, jobs: int) -> None:
+def grade(submissions: Path, out: Path, feedback: Path | None, notebooks: tuple[str, ...], **limits) -> None:
     """Grade the notebooks in SUBMISSIONS: one .ipynb, folder or .zip a student.
 
-    Writes the table, FEEDBACK/<student>.md, and FEEDBACK/rubric.md with the answers that a person reads. Functions run one by one in
-    processes of their own, limited in time and memory. This is no sandbox: grade code of strangers in a container.
+    Writes the table, FEEDBACK/<student>.md, and, beside the table, rubric.md with the answers that a person reads.
+    Functions run one by one in processes of their own, limited in time and memory. This is no sandbox: grade code of
+    strangers in a container.
     """
     from ssmde_lib.course.grading import grade_folder
 
     feedback = feedback or out.parent / "feedback"
-    table = grade_folder(submissions, out, feedback, seconds=seconds, memory=memory, jobs=jobs)
-    click.echo(f"{len(table)} submissions: {out}; feedback and the sheet of answers to read: {feedback}")
+    table = grade_folder(submissions, out, feedback, notebooks=notebooks, **limits)
+    click.echo(f"{len(table)} submissions: {out}; to be read: {out.with_name('rubric.md')}; feedback: {feedback}")
 
 
 @click.command()

@@ -59,7 +59,6 @@ def edition_files(root: Path, edition: str, nbgrader: bool = False) -> dict[str,
         *root.glob("notebooks/*.yaml"),
         *root.glob("configs/*.yaml"),
         *root.glob("docs/*.md"),
-        *root.glob("weights/*"),
     ]
     for path in copied:
         if edition != STUDENT or path.name not in TEACHERS:
@@ -92,7 +91,7 @@ def write_zip(path: Path, files: dict[str, bytes]) -> None:
         for name in sorted(files):
             info = zipfile.ZipInfo(f"{FOLDER}/{name}", (1980, 1, 1, 0, 0, 0))
             info.create_system, info.external_attr = 3, 0o644 << 16
-            info.compress_type = zipfile.ZIP_STORED if name.startswith("weights/") else zipfile.ZIP_DEFLATED
+            info.compress_type = zipfile.ZIP_DEFLATED
             file.writestr(info, files[name])
 
 

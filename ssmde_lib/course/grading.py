@@ -30,18 +30,26 @@ class Grade:
 
 
 def grade_folder(
-    submissions: Path, out: Path, feedback: Path, *, seconds: float = 5, memory: int = 1024, jobs: int = 2
+    submissions: Path,
+    out: Path,
+    feedback: Path,
+    *,
+    notebooks: tuple[str, ...] = (),
+    seconds: float = 5,
+    memory: int = 1024,
+    jobs: int = 2,
 ) -> dict[str, dict[str, Grade]]:
-    """Grade every submission below a folder, and write the table, the pages and the sheet.
+    """Grade every submission below a folder, and write the table, the sheet `rubric.md` beside it, and the pages.
 
     Args:
         submissions: one .ipynb, folder or .zip a student.
         out: the table, CSV.
-        feedback: folder for `<student>.md` and `rubric.md`.
+        feedback: folder for `<student>.md`.
+        notebooks: the exercises of these notebooks only, "00" to "10"; all of them where it is empty.
         seconds, memory: limits of one function: wall time, and MiB.
         jobs: processes at once.
     """
-    bank = load_bank()
+    bank = {number: each for number, each in load_bank().items() if not notebooks or number[:2] in notebooks}
     handed_in = read_submissions(submissions, {number: e.name for number, e in bank.items() if isinstance(e, Code)})
     context = multiprocessing.get_context("forkserver")
     uses_torch = any("torch" in source for each in handed_in for _, source in each.functions.values())
@@ -51,9 +59,9 @@ def grade_folder(
     table = {each.student: found for each, found in zip(handed_in, grades, strict=True)}
     feedback.mkdir(parents=True, exist_ok=True)
     write_table(out, bank, table)
+    out.with_name("rubric.md").write_text(rubric_sheet(handed_in, bank))
     for each in handed_in:
         (feedback / f"{each.student}.md").write_text(feedback_page(each, bank, table[each.student]))
-    (feedback / "rubric.md").write_text(rubric_sheet(handed_in, bank))
     return table
 
 

@@ -33,6 +33,8 @@ def choice(number: str, answer: str | dict[str, str | None] | None) -> Verdict:
 
 def judge_choice(public: dict, answer: str | dict[str, str | None] | None) -> Verdict:
     title, given = f"{public['id']} {public['title']}", as_table(answer)
+    if answer is None:
+        return Verdict(MISSING, f"… {title}: not attempted.")
     if set(given) != set(public["right"]):
         return Verdict(FAILED, f"✗ {title}: answer {', '.join(filter(None, public['right'])) or 'with one letter'}.")
     if None in given.values():
