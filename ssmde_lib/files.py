@@ -3,6 +3,8 @@
 import hashlib
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ssmde_lib.errors import UserError
@@ -15,21 +17,27 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_json(path: Path, content: dict) -> None:
-    """Write atomically: a reader sees the old file or the whole new one."""
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """A draft to write to, which takes the name `path` when the block ends well: a reader sees the old file or the whole new one."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        draft.write_text(json.dumps(content, indent=1) + "\n")
+        yield draft
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)  # where the disk was full
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write atomically: where the disk is full, the old file stays."""
-    draft = path.with_name(f".{path.name}")
-    draft.write_text(text)
-    draft.replace(path)
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all; its folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic(path) as draft:
+        draft.write_text(text)
+
+
+def write_json(path: Path, content: dict) -> None:
+    """Write JSON whole or not at all."""
+    write_text(path, json.dumps(content, indent=1) + "\n")
 
 
 def make_folder(path: Path) -> None:

@@ -1,108 +1,26 @@
 """Providers: one interface, weights fetched once and verified, failures in one sentence, and shipped weights that know depth."""
 
 import hashlib
-import threading
-from dataclasses import replace
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from local_server import serve
 
+from ssmde_lib.data.download import Remote
 from ssmde_lib.errors import UserError
 from ssmde_lib.metrics import align, order_accuracy
 from ssmde_lib.networks.leres import VARIANTS, LeReS, preprocess
 from ssmde_lib.prior import get_provider, providers
-from ssmde_lib.prior.download import Weights, fetch
 from ssmde_lib.prior.train import VALIDATION
 from ssmde_lib.synthetic.mixture import render_view
 
-CONTENT = np.random.default_rng(0).bytes(300_000)
-SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
-
-class Server(SimpleHTTPRequestHandler):
-    """Serves one folder with byte ranges; the first `breaks` answers stop half-way."""
-
-    breaks, ranges = 0, []
-
-    def do_GET(self):
-        path = self.translate_path(self.path)
-        try:
-            content = Path(path).read_bytes()
-        except OSError:
-            return self.send_error(404)
-        asked = self.headers.get("Range")
-        start = int(asked.split("=")[1].rstrip("-")) if asked else 0
-        Server.ranges.append(start)
-        self.send_response(416 if start >= len(content) else 206 if asked else 200)
-        rest = content[start:]
-        self.send_header("Content-Length", str(len(rest)))
-        self.end_headers()
-        if Server.breaks:
-            Server.breaks -= 1
-            rest = rest[: len(rest) // 2]
-        self.wfile.write(rest)
-
-    def log_message(self, *_):
-        pass
-
-
-@pytest.fixture
-def served(tmp_path):
-    Server.breaks, Server.ranges = 0, []
-    folder = tmp_path / "server"
-    folder.mkdir()
-    (folder / "w.pth").write_bytes(CONTENT)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Server, directory=folder))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield Weights("w.pth", f"http://127.0.0.1:{server.server_port}/w.pth", len(CONTENT), SHA256, "free for all")
-    server.shutdown()
-
-
-def test_a_download_says_size_and_licence_and_happens_once(served, tmp_path, capsys):
-    path = fetch(served, tmp_path / "cache")
-    assert path.read_bytes() == CONTENT
-    said = capsys.readouterr().out
-    assert "0 MB" in said and "free for all" in said and served.url in said
-    fetch(served, tmp_path / "cache")
-    assert Server.ranges == [0] and capsys.readouterr().out == ""
-
-
-def test_a_broken_download_is_resumed(served, tmp_path):
-    Server.breaks = 1
-    with pytest.raises(UserError, match=r"w\.pth could not be fetched"):
-        fetch(served, tmp_path / "cache")
-    assert not (tmp_path / "cache/w.pth").exists()
-    assert fetch(served, tmp_path / "cache").read_bytes() == CONTENT
-    assert Server.ranges[0] == 0 and 0.8 * len(CONTENT) / 2 < Server.ranges[1] <= len(CONTENT) / 2
-
-
-def test_a_wrong_checksum_is_refused_and_not_kept(served, tmp_path):
-    with pytest.raises(
-        UserError, match=r"w\.pth could not be fetched \(its checksum is wrong\): download it from http.*, or else\.$"
-    ):
-        fetch(replace(served, sha256="0" * 64), tmp_path / "cache", ", or else")
-    assert not any((tmp_path / "cache").glob("w.pth*"))
-
-
-def test_an_unknown_checksum_is_recorded_and_held_to(served, tmp_path):
-    unknown = replace(served, sha256=None)
-    path = fetch(unknown, tmp_path / "cache")
-    assert (tmp_path / "cache/w.pth.sha256").read_text() == SHA256
-    path.unlink()
-    (tmp_path / "server/w.pth").write_bytes(CONTENT[:-1] + b"!")
-    with pytest.raises(UserError, match="checksum"):
-        fetch(unknown, tmp_path / "cache")
-
-
-def test_leres_without_network_names_file_source_and_alternative(served, tmp_path, monkeypatch):
-    gone = replace(providers.OFFICIAL["resnext101"], url=served.url.replace("w.pth", "gone.pth"))
-    monkeypatch.setitem(providers.OFFICIAL, "resnext101", gone)
-    with pytest.raises(UserError, match=r"res101\.pth could not be fetched .*gone\.pth.*'leres_small'") as error:
-        get_provider("leres", cache=tmp_path)
+def test_leres_without_network_names_file_source_and_alternative(tmp_path, monkeypatch):
+    with serve({}) as (url, _):
+        monkeypatch.setitem(providers.OFFICIAL, "resnext101", Remote(f"{url}/res101.pth", "none"))
+        with pytest.raises(UserError, match=r"res101\.pth cannot be downloaded now .*'leres_small'") as error:
+            get_provider("leres", cache=tmp_path)
     assert str(error.value).count("\n") == 0
 
 

@@ -62,7 +62,9 @@ def test_three_commands_for_one_kitti_drive(tmp_path, monkeypatch):
     student = Path(predict[predict.index("--checkpoint") + 1])
     assert student == Path("runs", profile, "08_student", "depth.safetensors")
     student.parent.mkdir(parents=True)
-    shutil.copyfile(ROOT / "ssmde_lib" / "weights" / "student.safetensors", student)  # stands in for the one that was trained
+    shutil.copyfile(
+        ROOT / "ssmde_lib" / "weights" / "student.safetensors", student
+    )  # stands in for the one that was trained
     done = CliRunner().invoke(ssmde, [*predict[1:], "--device", "cpu"])
     assert done.exit_code == 0, done.output
     out = Path(predict[predict.index("-o") + 1])

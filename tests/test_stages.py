@@ -10,8 +10,7 @@ from ssmde_lib.data.layout import Clip, find_clips
 from ssmde_lib.data.triplets import Triplets
 from ssmde_lib.errors import UserError
 from ssmde_lib.inference.clips import predict_clip
-from ssmde_lib.labels.config import Filter
-from ssmde_lib.labels.filters import KINDS
+from ssmde_lib.labels.filters import KINDS, Filter
 from ssmde_lib.losses.config import Losses
 from ssmde_lib.networks import checkpoint
 from ssmde_lib.networks.architecture import Architecture

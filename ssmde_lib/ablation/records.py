@@ -1,17 +1,17 @@
 """Records of finished jobs: small JSON files, and what all of them together say."""
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
 
 from ssmde_lib.ablation.variants import MAP, QUALITIES, SCHEDULES, VARIANTS
+from ssmde_lib.evaluation.bootstrap import bootstrap_interval
 from ssmde_lib.evaluation.results import REGIONS, markdown
+from ssmde_lib.files import write_text
 
 BASELINES = ("constant", "median")
 ORDER = [*BASELINES, *VARIANTS]
-DRAWS = 2000
 
 
 def by_clip(results) -> dict[str, dict[str, list]]:
@@ -25,12 +25,9 @@ def by_clip(results) -> dict[str, dict[str, list]]:
 
 def write_record(path: Path, record: dict) -> None:
     """Five digits, one line a key, so that differences can be read; the file appears under its name only when complete."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     record = {key: value if key == "settings" else rounded(value) for key, value in record.items()}
     lines = ",\n".join(f" {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}" for key, value in record.items())
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(f"{{\n{lines}\n}}\n")
-    draft.replace(path)
+    write_text(path, f"{{\n{lines}\n}}\n")
 
 
 def rounded(value):
@@ -71,7 +68,7 @@ def summarise(records: list[dict], region: str, seed: int = 0) -> dict[str, dict
         if mine:
             figures = [record["summary"][region]["abs_rel"] for record in mine]
             spread = float(np.std(figures, ddof=1)) if len(figures) > 1 else None
-            interval = bootstrap(*sums_by_clip(mine, region), seed)
+            interval = bootstrap_interval(*sums_by_clip(mine, region), seed=seed)
             table[name] = {
                 "mean": float(np.mean(figures)),
                 "spread": spread,
@@ -98,7 +95,7 @@ def paired(records: list[dict], variant: str, other: str, region: str, seed: int
         return None
     return {
         "difference": float((sums - other_sums).sum() / counts.sum()),
-        "interval": bootstrap(sums - other_sums, counts, seed),
+        "interval": bootstrap_interval(sums - other_sums, counts, seed=seed),
         "seeds": len(shared),
     }
 
@@ -108,14 +105,6 @@ def sums_by_clip(records: list[dict], region: str) -> tuple[np.ndarray, np.ndarr
     clips = sorted({clip for record in records for clip in record["by_clip"][region]})
     found = np.array([[r["by_clip"][region].get(clip, [0.0, 0]) for clip in clips] for r in records])
     return (found[..., 0] * found[..., 1]).sum(0), found[..., 1].sum(0)
-
-
-def bootstrap(sums: np.ndarray, counts: np.ndarray, seed: int) -> list[float] | None:
-    """95 % interval of the mean over images when whole clips are drawn with replacement; None with a single clip."""
-    if len(sums) < 2:
-        return None
-    drawn = np.random.default_rng(seed).integers(len(sums), size=(DRAWS, len(sums)))
-    return [float(x) for x in np.percentile(sums[drawn].sum(1) / counts[drawn].sum(1), [2.5, 97.5])]
 
 
 def table(records: list[dict], seed: int = 0) -> str:

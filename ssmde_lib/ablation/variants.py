@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from ssmde_lib.labels.config import Filter
+from ssmde_lib.labels.filters import Filter
 
 PRIOR = {"ranking": 0.1, "log_ratio": 0.5}  # as in notebook 06; a test holds the two together
 NORMALS = {"normal": 0.1, "edge_normal": 0.1}

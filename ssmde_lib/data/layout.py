@@ -10,6 +10,10 @@ import torch
 from ssmde_lib import opencv as cv2
 from ssmde_lib.data.images import IMAGE_SUFFIXES, read_image
 from ssmde_lib.errors import UserError
+from ssmde_lib.files import atomic
+
+SPLITS = ("train", "val", "test")
+LEVELS = 65535  # of a pseudo-depth picture; each frame is scaled by its own maximum
 
 
 class Clip:
@@ -116,14 +120,21 @@ def find_clips(root: str | Path, split: str) -> list[Clip]:
 
 
 def clip_folder(clip: Clip, root: str | Path) -> Path:
-    """Where a stage keeps its files of a clip: `<root>/<split>/<clip>`, or `<root>/<clip>` for a flat clip."""
-    nested = Path(root) / clip.path.parent.name / clip.name
-    return nested if nested.is_dir() else Path(root) / clip.name
+    """Where a stage keeps its files of a clip: `<root>/<split>/<clip>`, or `<root>/<clip>` of a clip that lies in no split."""
+    split = clip.path.parent.name
+    return Path(root) / split / clip.name if split in SPLITS else Path(root) / clip.name
+
+
+def write_pseudo_depth_map(path: Path, depth: np.ndarray) -> None:
+    """Relative depth of one frame, positive, h w, as a 16-bit PNG: scaled to its maximum, whole or not there at all."""
+    levels = np.clip(np.round(depth / depth.max() * LEVELS), 1, LEVELS).astype(np.uint16)
+    with atomic(path) as draft:
+        draft.write_bytes(cv2.imencode(".png", levels)[1])
 
 
 def read_pseudo_depth(path: str | Path) -> np.ndarray:
-    """Relative depth of one frame in (0, 1], float32 h w, far is large (written by `prior.write_pseudo_depth`)."""
-    return read_image(path, cv2.IMREAD_UNCHANGED).astype(np.float32) / 65535
+    """Relative depth of one frame in (0, 1], float32 h w, far is large (written by `write_pseudo_depth_map`)."""
+    return read_image(path, cv2.IMREAD_UNCHANGED).astype(np.float32) / LEVELS
 
 
 def read_pseudo_frame(clip: Clip, root: Path, i: int) -> torch.Tensor:
@@ -134,6 +145,13 @@ def read_pseudo_frame(clip: Clip, root: Path, i: int) -> torch.Tensor:
 def read_pseudo_clip(clip: Clip, root: Path) -> torch.Tensor:
     """Relative depth of every frame, float32 n h w."""
     return torch.stack([read_pseudo_frame(clip, root, i) for i in range(len(clip))])
+
+
+def write_label(clip: Clip, root: Path, i: int, depth: np.ndarray, mask: np.ndarray) -> None:
+    """The label of frame i: depth h w up to scale, kept in half precision, and the mask h w of where it counts."""
+    folder = clip_folder(clip, root)
+    folder.mkdir(parents=True, exist_ok=True)
+    np.savez(folder / f"{clip.stem(i)}.npz", depth=depth.astype(np.float16), mask=mask)
 
 
 def read_label(clip: Clip, root: Path, i: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -8,12 +8,10 @@ from jaxtyping import Float, UInt8
 
 from ssmde_lib import opencv as cv2
 from ssmde_lib.data.kitti_tracklets import tracklet_masks
-from ssmde_lib.data.layout import Clip, find_clips
+from ssmde_lib.data.layout import SPLITS, Clip, find_clips
 from ssmde_lib.data.prepare import Sequence, prepare
 from ssmde_lib.errors import UserError
 from ssmde_lib.geometry.camera import resize_intrinsics
-
-SPLITS = ("train", "val", "test")
 
 
 @dataclass

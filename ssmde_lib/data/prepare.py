@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from ssmde_lib import opencv as cv2
 from ssmde_lib.errors import UserError
+from ssmde_lib.files import atomic, write_text
 from ssmde_lib.geometry.camera import resize_intrinsics
 
 MIN_MOTION = 0.3  # median optical flow below which a frame is near-static, pixels of a 160 pixel wide picture
@@ -270,16 +271,8 @@ def write_image(path: Path, image: np.ndarray, options: tuple[int, ...] = ()) ->
     """Write an image so that a file of that name is always whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     encoded = cv2.imencode(path.suffix, image, options)[1]
-    part = path.with_suffix(".part")
-    part.write_bytes(encoded.tobytes())
-    os.replace(part, path)
-
-
-def write_text(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    part.write_text(text)
-    os.replace(part, path)
+    with atomic(path) as draft:
+        draft.write_bytes(encoded.tobytes())
 
 
 def split_by_rule(frames: list, split: str | None) -> list[tuple[str, list]]:

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float
 
 from ssmde_lib.errors import UserError
+from ssmde_lib.evaluation.bootstrap import bootstrap_interval
 from ssmde_lib.evaluation.protocols import Protocol
 from ssmde_lib.metrics import METRICS
 
@@ -51,12 +53,13 @@ class Results:
         self, draws: int = 2000, level: float = 0.95, seed: int = 0
     ) -> dict[str, dict[str, list[float]]] | None:
         """Bootstrap intervals over clips: neighbouring frames are no independent samples. None with a single clip."""
-        clips = self.clips()
-        if len(clips) < 2:
+        if len(self.clips()) < 2:
             return None
-        drawn = np.random.default_rng(seed).integers(len(clips), size=(draws, len(clips)))
         return {
-            region: {metric: interval(resampled_means(self, clips, region, metric, drawn), level) for metric in METRICS}
+            region: {
+                metric: bootstrap_interval(*sums_by_clip(self, region, metric), draws=draws, level=level, seed=seed)
+                for metric in METRICS
+            }
             for region in self.regions()
         }
 
@@ -114,28 +117,20 @@ def paired_difference(
     if [(r["clip"], r["frame"]) for r in a.records] != [(r["clip"], r["frame"]) for r in b.records]:
         raise UserError("the two results hold different images: evaluate both on the same clips.")
     difference = a.region_summary(region)[metric] - b.region_summary(region)[metric]
-    clips = a.clips()
-    if len(clips) < 2:
-        return {"difference": difference, "interval": None}
-    drawn = np.random.default_rng(seed).integers(len(clips), size=(draws, len(clips)))
-    resampled = resampled_means(a, clips, region, metric, drawn) - resampled_means(b, clips, region, metric, drawn)
-    return {"difference": difference, "interval": interval(resampled, level)}
+    (sums, counts), (other_sums, _) = (sums_by_clip(results, region, metric) for results in (a, b))
+    interval = bootstrap_interval(sums - other_sums, counts, draws=draws, level=level, seed=seed)
+    return {"difference": difference, "interval": interval}
 
 
-def resampled_means(results: Results, clips: list[str], region: str, metric: str, drawn: np.ndarray) -> np.ndarray:
-    """The mean over images of each row of `drawn` (indices into `clips`); NaN where no drawn clip shows the region."""
-    values = {clip: [] for clip in clips}
+def sums_by_clip(
+    results: Results, region: str, metric: str
+) -> tuple[Float[np.ndarray, " clips"], Float[np.ndarray, " clips"]]:
+    """(sum of the metric over the clip's images that show the region, number of these images) of every clip."""
+    values = {clip: [] for clip in results.clips()}
     for record in results.records:
         if region in record["regions"]:
             values[record["clip"]].append(record["regions"][region][metric])
-    sums = np.array([sum(values[clip]) for clip in clips])
-    counts = np.array([len(values[clip]) for clip in clips])
-    totals = counts[drawn].sum(1)
-    return np.divide(sums[drawn].sum(1), totals, out=np.full(len(drawn), np.nan), where=totals > 0)
-
-
-def interval(samples: np.ndarray, level: float) -> list[float]:
-    return [float(x) for x in np.nanquantile(samples, [(1 - level) / 2, (1 + level) / 2])]
+    return np.array([sum(v) for v in values.values()], float), np.array([len(v) for v in values.values()], float)
 
 
 def mean_by_key(rows: list[dict[str, float]]) -> dict[str, float]:

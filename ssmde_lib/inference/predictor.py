@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from torch import nn
+from torch import Tensor, nn
 
 from ssmde_lib import opencv as cv2
 from ssmde_lib.devices import best_device, choose_device
@@ -89,15 +89,17 @@ class Predictor:
             return depths
         return np.stack([cv2.resize(depth, size[::-1], interpolation=cv2.INTER_LINEAR) for depth in depths])
 
-    @torch.inference_mode()
     def at_network_size(self, images: UInt8[np.ndarray, "b h w 3"]) -> Float[np.ndarray, "b h2 w2"]:
         """Depth as the network gives it, for an evaluator that resizes only once."""
+        return self.tensor(images)[:, 0].cpu().numpy()
+
+    @torch.inference_mode()
+    def tensor(self, images: UInt8[np.ndarray, "b h w 3"]) -> Float[Tensor, "b 1 h2 w2"]:
+        """Depth as the network gives it, float32, on its device."""
         size = self.size or tuple(max(64, round(side / 32) * 32) for side in images.shape[1:3])
         resized = np.stack([resize_image(image, size) for image in images])
-        tensor = (
-            torch.from_numpy(resized).to(self.device).permute(0, 3, 1, 2).to(memory_format=torch.channels_last) / 255
-        )
-        return self.net.depth(self.net(tensor)[0])[:, 0].float().cpu().numpy()
+        pixels = torch.from_numpy(resized).to(self.device).permute(0, 3, 1, 2).to(memory_format=torch.channels_last)
+        return self.net.depth(self.net(pixels / 255)[0]).float()
 
 
 def resize_image(image: UInt8[np.ndarray, "_ _ 3"], size: tuple[int, int]) -> UInt8[np.ndarray, "h w 3"]:

@@ -1,6 +1,7 @@
 """The multi-view mask filter: keep the teacher's depth where the neighbours confirm it, or the prior's order does, or both witnesses;
 or ask the prior where the neighbours reject."""
 
+import dataclasses
 import math
 from collections.abc import Sequence
 
@@ -117,13 +118,6 @@ WITH_PRIOR = ("prior_order", "prior_depth", "min_depth")
 KINDS = ("none", "plain", *WITH_PRIOR)
 
 
-def known_kind(kind: str) -> str:
-    """`kind`, if it is a mask filter's."""
-    if kind not in KINDS:
-        raise UserError(f"unknown mask filter {kind!r}: choose one of {', '.join(KINDS)}.")
-    return kind
-
-
 def choose_labels(
     kind: str,
     plain: Bool[Tensor, "b 1 h w"],
@@ -133,8 +127,6 @@ def choose_labels(
     """What a kind of filter lets a student see: depth and mask. `plain` is the views' mask; the kinds in WITH_PRIOR need `relative_depth`."""
     everywhere = torch.ones_like(plain)
     match kind:
-        case "none":
-            return depth, everywhere
         case "plain":
             return depth, plain
         case "prior_order":
@@ -143,3 +135,35 @@ def choose_labels(
             return depth, prior_depth_mask(plain, depth, relative_depth)
         case "min_depth":
             return min_depth_label(plain, depth, relative_depth), everywhere
+
+
+@dataclasses.dataclass(frozen=True)
+class Filter:
+    """The multi-view mask filter. `kind`: "none", "plain" (forward-backward consistency), "prior_order" (or the prior's order
+    agrees), "prior_depth" (and the prior's depth agrees) or "min_depth" (where the views reject, the nearer of teacher and prior);
+    `threshold`: relative error, or 0 for the image's mean error (SRD-Depth)."""
+
+    kind: str = "prior_order"
+    threshold: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise UserError(f"unknown mask filter {self.kind!r}: choose one of {', '.join(KINDS)}.")
+
+
+def filter_labels(
+    config: Filter,
+    depth: Float[Tensor, "b 1 h w"],
+    views: Sequence[tuple[Float[Tensor, "b 1 h w"], Float[Tensor, "b 4 4"]]],
+    K: Float[Tensor, "b 3 3"],
+    relative_depth: Float[Tensor, "b 1 h w"] | None,
+) -> tuple[Float[Tensor, "b 1 h w"], Bool[Tensor, "b 1 h w"]]:
+    """A teacher's depth as a label, and the mask of where it counts; for a frozen and an online teacher alike.
+
+    `views` are the neighbours' (depth_src, T_src_tgt); the kinds in WITH_PRIOR need `relative_depth`.
+    """
+    if config.kind == "none":
+        return depth, torch.ones_like(depth, dtype=torch.bool)  # no need to warp anything
+    errors, valids = zip(*(reprojection_error(depth, source, K, T) for source, T in views), strict=True)
+    plain = filter_mask(errors, valids, config.threshold or "mean")
+    return choose_labels(config.kind, plain, depth, relative_depth)

@@ -1,7 +1,6 @@
 """The stages of SS-MDE as functions: what each reads and writes. Notebooks, the ablation and the CLI all call these."""
 
 import dataclasses
-import json
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -12,13 +11,14 @@ from accelerate import Accelerator
 from torch import Tensor
 from tqdm import tqdm
 
-from ssmde_lib.data.layout import Clip, find_clips, read_pseudo_clip
+from ssmde_lib.data.layout import Clip, find_clips, read_pseudo_clip, write_label
 from ssmde_lib.data.triplets import Triplets
+from ssmde_lib.files import write_json
 from ssmde_lib.geometry.motion import inverse
 from ssmde_lib.inference.clips import predict_clip, predict_motion
-from ssmde_lib.labels.config import Filter
-from ssmde_lib.labels.filters import WITH_PRIOR, choose_labels, filter_mask, reprojection_error
+from ssmde_lib.labels.filters import WITH_PRIOR, Filter, filter_labels
 from ssmde_lib.losses.config import Losses
+from ssmde_lib.metrics import align
 from ssmde_lib.networks import checkpoint
 from ssmde_lib.networks.architecture import Architecture, same_architecture
 from ssmde_lib.networks.depth_net import DepthNet
@@ -105,10 +105,8 @@ def filter_clip(
             (depth[[i + frame_stride]], T_next_tgt[[i]]),
             (depth[[i - frame_stride]], inverse(T_next_tgt[[i - frame_stride]])),
         ]
-        errors, valids = zip(*(reprojection_error(depth[[i]], source, K, T) for source, T in views), strict=True)
-        plain = filter_mask(errors, valids, config.threshold or "mean")
         relative_depth = pseudo[i][None, None].to(depth) if config.kind in WITH_PRIOR else None
-        yield i, depth[[i]], *choose_labels(config.kind, plain, depth[[i]], relative_depth)
+        yield i, depth[[i]], *filter_labels(config, depth[[i]], views, K, relative_depth)
 
 
 def write_labels(
@@ -133,18 +131,16 @@ def write_labels(
     kept = {region: np.zeros(4) for region in ("all", "static", "dynamic")}  # pixels, kept, right, kept and right
     for clip in tqdm(find_clips(data, split), desc="filter", mininterval=5, ncols=90):
         maps = read_pseudo_clip(clip, pseudo) if pseudo else None
-        out = folder / clip.path.parent.name / clip.name
-        out.mkdir(parents=True, exist_ok=True)
         for i, *maps_of_frame in filter_clip(depth_net, pose_net, clip, config, frame_stride, maps):
             depth, label, mask = (x[0, 0].cpu().numpy() for x in maps_of_frame)
-            np.savez(out / f"{clip.stem(i)}.npz", depth=label.astype(np.float16), mask=mask)
+            write_label(clip, folder, i, label, mask)
             count_right(kept, clip, i, depth, label, mask)
     coverage = {
         region: {"coverage": k / n, "precision": kr / max(k, 1), "precision_unfiltered": r / n}
         for region, (n, k, r, kr) in kept.items()
         if n
     }
-    (folder / "coverage.json").write_text(json.dumps({"filter": dataclasses.asdict(config), **coverage}, indent=1))
+    write_json(folder / "coverage.json", {"filter": dataclasses.asdict(config), **coverage})
     return coverage
 
 
@@ -166,5 +162,5 @@ def count_right(kept: dict, clip: Clip, i: int, depth: np.ndarray, label: np.nda
 
 def within_25_percent(depth: np.ndarray, truth: np.ndarray, known: np.ndarray) -> np.ndarray:
     """Which pixels are within 25 % of the truth after median scaling over `known`."""
-    scaled = depth * np.median(truth[known] / depth[known])
+    scaled = align(depth, truth, known, "median")
     return np.maximum(scaled / np.maximum(truth, 1e-6), truth / scaled) < 1.25

@@ -17,26 +17,22 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ssmde_lib.data.download import Remote, download
 from ssmde_lib.errors import UserError
 from ssmde_lib.files import WEIGHTS
 from ssmde_lib.networks import checkpoint
 from ssmde_lib.networks.leres import OFFICIAL_SIZE, load_official
-from ssmde_lib.prior.download import Weights, fetch
 from ssmde_lib.prior.test_time_augmentation import FlipAverage, MultiCrop, SinglePass
 
 BUNDLED = WEIGHTS / "leres_small.safetensors"
 LICENCE = "Adobe Research, non-commercial research only, no redistribution"
 OFFICIAL = {
-    "resnext101": Weights(
-        "res101.pth",
+    "resnext101": Remote(
         "https://huggingface.co/lllyasviel/Annotators/resolve/main/res101.pth",
-        530_760_553,
-        "1d696b2ef3e8336b057d0c15bc82d2fecef821bfebe5ef9d7671a5ec5dde520b",
         LICENCE,
+        "sha256:1d696b2ef3e8336b057d0c15bc82d2fecef821bfebe5ef9d7671a5ec5dde520b",
     ),
-    "resnet50": Weights(
-        "res50.pth", "https://huggingface.co/ffranchina/LeReS/resolve/main/res50.pth", 277_000_000, None, LICENCE
-    ),
+    "resnet50": Remote("https://huggingface.co/ffranchina/LeReS/resolve/main/res50.pth", LICENCE),
 }
 
 
@@ -69,11 +65,7 @@ def leres(
         raise UserError(
             f"{weights} does not exist: download it from {OFFICIAL[variant].url} or choose provider 'leres_small'."
         )
-    path = (
-        Path(weights)
-        if weights
-        else fetch(OFFICIAL[variant], cache, ", or choose provider 'leres_small', which needs no download")
-    )
+    path = Path(weights) if weights else download_official(variant, cache)
     about = {
         "provider": "leres",
         "variant": variant,
@@ -88,6 +80,14 @@ def leres(
         about,
         device,
     )
+
+
+def download_official(variant: str, cache: str | Path | None) -> Path:
+    """The published weights in `cache` (default: the user's), downloaded on first use."""
+    try:
+        return download(OFFICIAL[variant], cache or pooch.os_cache("ssmde"))
+    except UserError as error:
+        raise UserError(f"{error.message} Or choose provider 'leres_small', which needs no download.") from None
 
 
 def leres_small(weights: str | Path = BUNDLED, multi_crop: bool = True, device: torch.device | str = "cpu") -> Provider:

@@ -1,19 +1,17 @@
 """Pseudo-depth on disk: one 16-bit PNG a frame, and a manifest `prior.json` that says what it is."""
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
-from ssmde_lib import opencv as cv2
-from ssmde_lib.data.layout import Clip, find_clips
+from ssmde_lib.data.layout import SPLITS, Clip, clip_folder, find_clips, write_pseudo_depth_map
 from ssmde_lib.errors import UserError, translate_errors
+from ssmde_lib.files import write_json
 from ssmde_lib.prior.providers import Provider
 
-LEVELS = 65535
 ENCODING = "relative depth of a frame = value / 65535; each frame is scaled by its own maximum"
 
 
@@ -27,7 +25,8 @@ def write_pseudo_depth(provider: Provider, data_root: str | Path, out_root: str 
     manifest = {**provider.describe(), "encoding": ENCODING}
     check_manifest(out_root, manifest)
     with translate_errors(out_root, "the batch", "run it again; maps that are there are kept"):
-        for clip, folder in targets(data_root, out_root):
+        for clip in find_all_clips(data_root):
+            folder = clip_folder(clip, out_root)
             folder.mkdir(parents=True, exist_ok=True)
             missing = [i for i in range(len(clip)) if not (folder / f"{clip.stem(i)}.png").is_file()]
             for start in tqdm(
@@ -37,16 +36,8 @@ def write_pseudo_depth(provider: Provider, data_root: str | Path, out_root: str 
                 images = torch.from_numpy(np.stack([clip.image(i) for i in indices])).to(provider.device)
                 depths = provider(images.permute(0, 3, 1, 2).float() / 255)[:, 0].cpu().numpy()
                 for i, depth in zip(indices, depths, strict=True):
-                    write_map(folder / f"{clip.stem(i)}.png", depth)
+                    write_pseudo_depth_map(folder / f"{clip.stem(i)}.png", depth)
     return manifest
-
-
-def write_map(path: Path, depth: np.ndarray) -> None:
-    """One map, scaled to its maximum; it appears under its name only when complete."""
-    levels = np.clip(np.round(depth / depth.max() * LEVELS), 1, LEVELS).astype(np.uint16)
-    unfinished = path.with_suffix(".part")
-    unfinished.write_bytes(cv2.imencode(".png", levels)[1])
-    os.replace(unfinished, path)
 
 
 def check_manifest(out_root: Path, manifest: dict) -> None:
@@ -56,18 +47,17 @@ def check_manifest(out_root: Path, manifest: dict) -> None:
         raise UserError(
             f"{path} records another provider, weights or convention: delete {out_root} or choose another folder."
         )
-    out_root.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(manifest, indent=2))
+    write_json(path, manifest)
 
 
-def targets(data_root: str | Path, out_root: Path) -> list[tuple[Clip, Path]]:
-    """Every clip with the folder of its maps: `<split>/<clip>`, or `<clip>` for a flat clip."""
+def find_all_clips(data_root: str | Path) -> list[Clip]:
+    """Every clip of a data set's splits, or the one clip that the folder is."""
     data_root = Path(data_root)
     if (data_root / "cam.txt").is_file():
-        return [(clip, out_root / clip.name) for clip in find_clips(data_root, "train")]
-    splits = [s for s in ("train", "val", "test") if (data_root / s).is_dir()]
+        return [Clip(data_root)]
+    splits = [split for split in SPLITS if (data_root / split).is_dir()]
     if not splits:
         raise UserError(
             f"{data_root} holds no train, val or test folder: prepare the data first (notebook 01 or data_scripts/)."
         )
-    return [(clip, out_root / split / clip.name) for split in splits for clip in find_clips(data_root, split)]
+    return [clip for split in splits for clip in find_clips(data_root, split)]

@@ -12,6 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ssmde_lib import opencv as cv2
+from ssmde_lib.data.layout import SPLITS
 
 from ..errors import UserError
 from .engine import Frame
@@ -22,7 +23,6 @@ from .sensor import Sensor, render_with_sensor
 from .street import street
 
 WORLDS = {"street": street, "room": room}
-SPLITS = ("train", "val", "test")
 DEPTH_UNITS = 256  # per metre in depth/NNNNNN.png
 OUTPUTS = ("depth", "movers", "instance", "normal", "flow")
 

@@ -1,6 +1,5 @@
 """Views of the mixture, rendered once and kept: shards of at most 250 views in a folder, so that an interrupted rendering goes on."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +7,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from ssmde_lib.files import atomic
 from ssmde_lib.synthetic.mixture import render_view
 
 SHARD = 250  # views
@@ -29,15 +29,13 @@ def render_shards(folder: str | Path, first: int, count: int, size: tuple[int, i
 
 def write_shard(path: Path, seeds: range, size: tuple[int, int]) -> None:
     frames = [render_view(seed, *size) for seed in tqdm(seeds, desc=path.stem)]
-    unfinished = path.with_suffix(".part")
-    with unfinished.open("wb") as file:
+    with atomic(path) as draft, draft.open("wb") as file:
         np.savez(
             file,
             images=np.stack([frame.rgb for frame in frames]).transpose(0, 3, 1, 2),
             depths=np.stack([frame.depth for frame in frames]).astype(np.float16)[:, None],
             K=np.stack([frame.K for frame in frames]).astype(np.float32),
         )
-    os.replace(unfinished, path)
 
 
 def load_shards(paths: list[Path]) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from ssmde_lib.geometry.relative_depth import centred_log_ratio
-from ssmde_lib.labels.filters import choose_labels, filter_mask, known_kind, reprojection_error
+from ssmde_lib.labels.filters import Filter, filter_labels
 from ssmde_lib.losses import (
     distillation_loss,
     dynamic_pixels,
@@ -38,7 +38,7 @@ class Objective:
     """
 
     def __init__(self, losses: Losses, model: DepthAndPose):
-        known_kind(losses.filter)
+        self.filter = Filter(losses.filter)
         self.losses = losses
         self.depth = model.depth_net.depth
         online = losses.distillation and losses.teacher != "labels"
@@ -107,14 +107,8 @@ class Objective:
         depth, *sources = self.depth(self.teacher(torch.cat([images["tgt"], *(images[s] for s in SOURCES)]))[0]).chunk(
             3
         )
-        if self.losses.filter == "none":
-            return depth, torch.ones_like(depth, dtype=torch.bool)  # no need to ask the views
-        views = [
-            reprojection_error(depth, source, K, prediction.T[s].detach())
-            for s, source in zip(SOURCES, sources, strict=True)
-        ]
-        mask = filter_mask(*zip(*views, strict=True))
-        return choose_labels(self.losses.filter, mask, depth, batch.get("relative_depth"))
+        views = [(source, prediction.T[name].detach()) for name, source in zip(SOURCES, sources, strict=True)]
+        return filter_labels(self.filter, depth, views, K, batch.get("relative_depth"))
 
     def multi_resolution_terms(
         self, model: nn.Module, seen: tuple, depth: Tensor, images: dict, K: Tensor, prediction: Prediction

@@ -7,7 +7,7 @@ from pathlib import Path
 from accelerate import Accelerator
 
 from ssmde_lib.errors import UserError
-from ssmde_lib.files import write_whole
+from ssmde_lib.files import write_text
 
 
 def finish(folder: Path) -> None:
@@ -30,7 +30,7 @@ def copy_networks(source: Path, folder: Path) -> list[dict]:
 
 
 def write_log(path: Path, log: list[dict]) -> None:
-    write_whole(path, "".join(json.dumps(record) + "\n" for record in log))
+    write_text(path, "".join(json.dumps(record) + "\n" for record in log))
 
 
 def read_log(path: Path) -> list[dict]:
@@ -48,7 +48,7 @@ def save(accelerator: Accelerator, state: Path, step: int) -> None:
         raise
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
-        write_whole(state / "step.json", json.dumps({"step": step}))
+        write_text(state / "step.json", json.dumps({"step": step}))
         for folder in state.iterdir():
             if folder.is_dir() and folder != fresh:
                 shutil.rmtree(folder)
