@@ -1,6 +1,6 @@
 """How well can the pose network learn motion, were it told the truth? Trains it on an embedded world's own poses, as JSON.
 
-    OMP_NUM_THREADS=1 python benchmarks/supervised_motion.py runs/laptop/01_data
+    OMP_NUM_THREADS=1 python experiments/supervised_motion.py runs/laptop/01_data
 
 The bound of what self-supervision can make of it at this length; rotations in degrees, translations relative to their length.
 """

@@ -1,6 +1,6 @@
 """What can the depth network learn from the truth itself? Trains it on an embedded world's own depth, as JSON lines.
 
-    OMP_NUM_THREADS=1 python benchmarks/supervised.py runs/laptop/01_data
+    OMP_NUM_THREADS=1 python experiments/supervised.py runs/laptop/01_data
 
 The bound of every prior and teacher at this length, width and number of clips: no label is better than the truth.
 """

@@ -1,4 +1,4 @@
-"""Shared by the benchmarks that put an embedded world's truth in for depth or motion: true motion, its unit, a plain training loop."""
+"""Shared by the experiments that put an embedded world's truth in for depth or motion: true motion, its unit, a plain training loop."""
 
 from collections.abc import Callable
 
