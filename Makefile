@@ -35,6 +35,7 @@ test: lint .venv/oracles
 
 lint: $(INSTALLED)
 	ruff check --quiet
+	ruff format --check --quiet
 
 ablation: $(INSTALLED)
 	$(SNAKEMAKE) --snakefile workflow/ablation.smk --keep-going

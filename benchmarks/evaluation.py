@@ -2,8 +2,8 @@
 
     OMP_NUM_THREADS=2 python benchmarks/evaluation.py
 
-The truth is as sparse as a projected LiDAR scan (5 % of the pixels) and is decoded for every image; `literal` is the loop on
-full maps in tests/reference/evaluation.py, run on fewer images of the same kind.
+The truth is as sparse as a projected LiDAR scan (5 % of the pixels) and is decoded for every image; `literal` is the
+loop on full maps in tests/reference/evaluation.py, run on fewer images of the same kind.
 """
 
 import json
@@ -50,11 +50,18 @@ def main(images: int, literal_images: int) -> None:
     intervals_wall, _, _ = timed(results.intervals)
     literal_wall, literal_cpu, _ = timed(lambda: evaluate_literally(make_samples(literal_images), protocol))
     facts = {
-        "images": images, "wall_s": round(wall, 2), "cpu_s": round(cpu, 2), "ms_per_image_cpu": round(1000 * cpu / images, 2),
+        "images": images,
+        "wall_s": round(wall, 2),
+        "cpu_s": round(cpu, 2),
+        "ms_per_image_cpu": round(1000 * cpu / images, 2),
         "bootstrap_wall_s": round(intervals_wall, 3),
-        "literal": {"images": literal_images, "wall_s": round(literal_wall, 2), "ms_per_image_cpu": round(1000 * literal_cpu / literal_images, 2)},
+        "literal": {
+            "images": literal_images,
+            "wall_s": round(literal_wall, 2),
+            "ms_per_image_cpu": round(1000 * literal_cpu / literal_images, 2),
+        },
         "speed_up_of_cpu_time": round((literal_cpu / literal_images) / (cpu / images), 2),
-    }  # fmt: skip
+    }
     print(json.dumps(facts, indent=1))
 
 

@@ -2,8 +2,8 @@
 
     OMP_NUM_THREADS=2 python benchmarks/inference.py --size 192 640 --width 64
 
-`plain` is the trained network in evaluation mode: batch norm apart, all four heads, PyTorch's default memory layout. Times are
-medians in milliseconds; on a busy machine compare the ratios, or the CPU times with one thread.
+`plain` is the trained network in evaluation mode: batch norm apart, all four heads, PyTorch's default memory layout.
+Times are medians in milliseconds; on a busy machine compare the ratios, or the CPU times with one thread.
 """
 
 import json
@@ -43,10 +43,17 @@ def main(size: tuple[int, int], layers: int, width: int, batch: int, repeats: in
         {name: round(1000 * statistics.median(times[1:]), 1) for name, times in clock.items()} for clock in (wall, cpu)
     )
     facts = {
-        "size": size, "layers": layers, "width": width, "batch": batch, "threads": torch.get_num_threads(), "torch": torch.__version__,
-        "wall_ms": wall_ms, "best_wall_ms": {name: round(1000 * min(times[1:]), 1) for name, times in wall.items()}, "cpu_ms": cpu_ms,
+        "size": size,
+        "layers": layers,
+        "width": width,
+        "batch": batch,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "wall_ms": wall_ms,
+        "best_wall_ms": {name: round(1000 * min(times[1:]), 1) for name, times in wall.items()},
+        "cpu_ms": cpu_ms,
         "speed_up_of_cpu_time": {name: round(cpu_ms["plain"] / cpu_ms[name], 3) for name in ways},
-    }  # fmt: skip
+    }
     print(json.dumps(facts, indent=1))
 
 

@@ -1,4 +1,6 @@
-"""CPU time of a training item: three 1242x375 JPEGs to 640x192, augmentation included, beside the literal loader. Prints JSON.
+"""CPU time of a training item: three 1242x375 JPEGs to 640x192, augmentation included, beside the literal loader.
+
+Prints JSON.
 
 python benchmarks/loader.py [--items 40]
 """
@@ -41,7 +43,10 @@ def write_clip(folder: Path, size: tuple[int, int]) -> str:
 
 
 def cpu_ms(function, repeats: int) -> tuple[float, float]:
-    """Median and least CPU milliseconds of a call, all threads counted; other processes slow the median, hardly the least."""
+    """Median and least CPU milliseconds of a call, all threads counted.
+
+    Other processes slow the median, hardly the least.
+    """
     times = []
     for i in range(repeats):
         start = time.process_time()

@@ -1,10 +1,13 @@
-"""Trainings that share the machine: two at once, and one beside busy processes, under four settings of the threads, as JSON.
+"""Speed of trainings that share the machine, under four settings of the threads, as JSON.
+
+Two trainings at once, and one training beside busy processes.
 
     python benchmarks/side_by_side.py            # a few minutes on a quiet machine
 
-Settings: "one thread" is what `make` gives every job; "library" is what every other entry point gives (half of the cores, asleep
-while they wait, ssmde_lib/threads.py; on two cores that is one thread too); "asleep" is a thread a core, asleep while they wait;
-"torch" is what torch does by itself. A job is a number of steps of the laptop profile's size; `ratio_of_two` is the time of two jobs at once over that of one alone, which the goal limits to 2.2.
+Settings: "one thread" is what `make` gives every job; "library" is what every other entry point gives (half of the
+cores, asleep while they wait, ssmde_lib/threads.py; on two cores that is one thread too); "asleep" is a thread a core,
+asleep while they wait; "torch" is what torch does by itself. A job is a number of steps of the laptop profile's size;
+`ratio_of_two` is the time of two jobs at once over that of one alone, which the goal limits to 2.2.
 """
 
 import json

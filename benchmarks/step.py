@@ -35,14 +35,23 @@ from ssmde_lib.networks.resnet import ResNetEncoder
 class Step:
     """One optimiser step of the base loss, or of the full stage-1 loss (geometry, ranking, normals), on fixed data.
 
-    `source_gradient`: which sources' depths carry a gradient: "none"; "both", as the literal reference; or "one", drawn anew each step and
-    counted twice, which is the gradient of "both" on average (the other source's depth is a constant of that step).
+    The full loss has both directions of warping, geometry, ranking and normals.
+
+    `source_gradient`: which sources' depths carry a gradient: "none"; "both", as the literal reference; or "one", drawn
+    anew each step and counted twice, which is the gradient of "both" on average (the other source's depth is a constant
+    of that step).
     """
 
     def __init__(
-        self, data: dict[str, Tensor], loss: str = "base", network_width: int = 64, source_gradient: str = "none", precision: str = "fp32",
-        channels_last: bool = False, compile: bool = False,
-    ):  # fmt: skip
+        self,
+        data: dict[str, Tensor],
+        loss: str = "base",
+        network_width: int = 64,
+        source_gradient: str = "none",
+        precision: str = "fp32",
+        channels_last: bool = False,
+        compile: bool = False,
+    ):
         torch.manual_seed(0)
         self.data, self.full, self.source_gradient, self.bf16 = (
             data,
@@ -119,7 +128,10 @@ class Step:
 
 
 def make(batch: int, height: int, width: int, data: dict[str, Tensor] | None = None, **options) -> Step:
-    """A step on `data` (tgt, prev, next "b 3 h w", pseudo "b 1 h w", K "b 4 4"), random where None; options are Step's."""
+    """A step on `data` (tgt, prev, next "b 3 h w", pseudo "b 1 h w", K "b 4 4"), random where None.
+
+    Options are Step's.
+    """
     return Step(random_data(batch, height, width) if data is None else data, **options)
 
 
@@ -183,7 +195,10 @@ class Clock:
 
 
 def fastest(functions: list, repeats: int) -> list[dict[str, float]]:
-    """Smallest wall and CPU seconds of some repeats of each, in turn, so that a busy machine slows all alike; after one to warm up."""
+    """Smallest wall and CPU seconds of some repeats of each, in turn, so that a busy machine slows all alike.
+
+    After one to warm up.
+    """
     best = [{"wall_s": float("inf"), "cpu_s": float("inf")} for _ in functions]
     for function in functions:
         function()
@@ -228,8 +243,18 @@ def main(
     before = peak_mib()
     step = make(batch, height, width, data, loss=loss, network_width=network_width, precision=precision,
                 source_gradient=source_gradient, channels_last=channels_last, compile=compile)  # fmt: skip
-    report = {"loss": loss, "batch": batch, "size": [height, width], "network_width": network_width, "precision": precision,
-              "source_gradient": source_gradient, "channels_last": channels_last, "compile": compile, "threads": torch.get_num_threads(), "load": os.getloadavg()[0]}  # fmt: skip
+    report = {
+        "loss": loss,
+        "batch": batch,
+        "size": [height, width],
+        "network_width": network_width,
+        "precision": precision,
+        "source_gradient": source_gradient,
+        "channels_last": channels_last,
+        "compile": compile,
+        "threads": torch.get_num_threads(),
+        "load": os.getloadavg()[0],
+    }
     step.step()
     report["parts_cpu_s"] = Clock().measure(step)
     report["peak_mib"], report["peak_mib_before"] = peak_mib(), before

@@ -1,9 +1,12 @@
-"""Rendering speed of the embedded worlds as JSON: CPU seconds a frame with all outputs, and the 640-frame budget on `workers` cores.
+"""Rendering speed of the embedded worlds as JSON.
+
+CPU seconds a frame with all outputs, and the 640-frame budget on `workers` cores.
 
     OMP_NUM_THREADS=1 python benchmarks/world.py [--frames 40] [--write]
 
-Without `--write` one process renders in memory and process CPU time counts (robust on a busy machine; building the scenes included); with
-it 640 frames of 64x192 are written with all outputs by two workers: wall time, and the CPU time of each core.
+Without `--write` one process renders in memory and process CPU time counts (robust on a busy machine; building the
+scenes included); with it 640 frames of 64x192 are written with all outputs by two workers: wall time, and the CPU time
+of each core.
 """
 
 import argparse

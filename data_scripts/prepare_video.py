@@ -26,7 +26,8 @@ def main(source, out, fov, k_file, stride, height, width, limit, min_motion, spl
     summary = prepare(sequences, out, size, min_motion, limit)
     if summary["clips"][0]["kept"] < 3:
         raise UserError(
-            f"{source} has fewer than 3 frames with motion: the camera must move; try another part of the video or --min-motion 0."
+            f"{source} has fewer than 3 frames with motion: the camera must move; "
+            "try another part of the video or --min-motion 0."
         )
 
 

@@ -2,8 +2,9 @@
 
     OMP_NUM_THREADS=1 python experiments/label_bounds.py runs/laptop/01_data runs/laptop/06_teacher
 
-Asking the teacher of the picture and its mirror image, or of nearer windows too, as the prior is asked; asking the prior; the mean of both.
-A student rarely learns more than its labels know, so what is no better here need not be trained.
+Asking the teacher of the picture and its mirror image, or of nearer windows too, as the prior is asked; asking the
+prior; the mean of both. A student rarely learns more than its labels know, so what is no better here need not be
+trained.
 """
 
 import json

@@ -2,8 +2,8 @@
 
     OMP_NUM_THREADS=1 python experiments/photometric_floor.py runs/laptop/01_data runs/laptop/04_pose_and_depth
 
-Mean over the static pixels of the test clips that both neighbours' views reach; true depth and motion still leave an error, where things
-are hidden, shine or lie between two pixels.
+Mean over the static pixels of the test clips that both neighbours' views reach; true depth and motion still leave an
+error, where things are hidden, shine or lie between two pixels.
 """
 
 import json
@@ -56,9 +56,11 @@ def main(data: Path, stage: Path, every: int) -> None:
             metres = true_T[1][0, :3, 3].norm() / own_T[1][0, :3, 3].norm()  # of a unit of the network's motion
             true_depth = truth.where(truth > 0, SKY)
             cases = {
-                "network": (depths[[i]], own_T), "true depth, own motion": (true_depth / metres, own_T),
-                "own depth, true motion": (depths[[i]] * (truth[static] / depths[[i]][static]).median(), true_T), "truth": (true_depth, true_T),
-            }  # fmt: skip
+                "network": (depths[[i]], own_T),
+                "true depth, own motion": (true_depth / metres, own_T),
+                "own depth, true motion": (depths[[i]] * (truth[static] / depths[[i]][static]).median(), true_T),
+                "truth": (true_depth, true_T),
+            }
             maps = {name: error(tgt, [prev, following], depth, K, T) for name, (depth, T) in cases.items()}
             counted = static & torch.stack([seen for _, seen in maps.values()]).all(0)
             for name, (values, _) in maps.items():

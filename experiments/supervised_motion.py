@@ -1,8 +1,11 @@
-"""How well can the pose network learn motion, were it told the truth? Trains it on an embedded world's own poses, as JSON.
+"""How well can the pose network learn motion from the truth?
+
+Trains it on the poses of an embedded world and prints JSON.
 
     OMP_NUM_THREADS=1 python experiments/supervised_motion.py runs/laptop/01_data
 
-The bound of what self-supervision can make of it at this length; rotations in degrees, translations relative to their length.
+The bound of what self-supervision can make of it at this length; rotations in degrees, translations relative to their
+length.
 """
 
 import json

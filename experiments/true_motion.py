@@ -1,8 +1,11 @@
-"""What would depth learn if motion were known? Trains the depth network on an embedded world with its true poses, as JSON lines.
+"""What does depth learn where motion is known?
+
+Trains the depth network on an embedded world with its true poses and prints JSON lines.
 
     OMP_NUM_THREADS=1 python experiments/true_motion.py runs/laptop/01_data [--noise 0.2]
 
-The gap to the base network (notebook 04) is what the pose network costs. `--noise` adds random rotations of about so many degrees.
+The gap to the base network (notebook 04) is what the pose network costs. `--noise` adds random rotations of about so
+many degrees.
 """
 
 import json

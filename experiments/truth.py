@@ -10,7 +10,7 @@ from ssmde_lib.data.layout import Clip
 from ssmde_lib.geometry.motion import inverse
 from ssmde_lib.training.schedule import Schedule, StepSampler
 
-METRES = 20.0  # of a unit of depth and translation, as it comes out in training: the network's range is centred on a few tenths
+METRES = 20.0  # in a unit of depth and translation, since training centres the network's range on a few tenths
 
 
 def true_motions(clip: Clip, tgt: int, sources: list[int]) -> Float[Tensor, "n 4 4"]:

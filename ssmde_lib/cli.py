@@ -74,8 +74,8 @@ def predict(
 ) -> None:
     """Depth of SOURCE: an image, a folder of images, a video file or a webcam's number.
 
-    Writes OUT/depth/NAME.png (16-bit), OUT/colour/NAME.png, with --ply OUT/cloud/NAME.ply, of a video also OUT/side_by_side.webm,
-    and OUT/prediction.json, which names the unit of the depth pictures.
+    Writes OUT/depth/NAME.png (16-bit), OUT/colour/NAME.png, with --ply OUT/cloud/NAME.ply, of a video also
+    OUT/side_by_side.webm, and OUT/prediction.json, which names the unit of the depth pictures.
     """
     from tqdm import tqdm
 
@@ -198,8 +198,15 @@ def evaluate(weights, data, protocol_name, split, alignment, flip, baselines, ou
     type=click.IntRange(1),
     help="One a GPU; or start it by accelerate launch.",
 )
-@click.option("-p", "--parameter", "given", type=(str, str), multiple=True, metavar="NAME VALUE",
-              help="Field of Architecture, Losses or Schedule: architecture.width 64, losses.ranking 0.1, schedule.steps 100000.")  # fmt: skip
+@click.option(
+    "-p",
+    "--parameter",
+    "given",
+    type=(str, str),
+    multiple=True,
+    metavar="NAME VALUE",
+    help="Field of Architecture, Losses or Schedule: architecture.width 64, losses.ranking 0.1, schedule.steps 100000.",
+)
 def train(data, out, pseudo, labels, start, seed, frame_stride, processes, given) -> None:
     """Train depth and motion without a notebook; interrupted, the same command goes on.
 
@@ -239,7 +246,8 @@ def group_options(groups: dict[str, type], given: tuple[tuple[str, str], ...]) -
         group, _, name = key.partition(".")
         if group not in groups:
             raise UserError(
-                f"unknown parameter {key!r}: begin with {' or '.join(f'{group}.' for group in groups)} (such as schedule.steps)."
+                f"unknown parameter {key!r}: begin with {' or '.join(f'{group}.' for group in groups)} "
+                "(such as schedule.steps)."
             )
         default = getattr(groups[group], name, text)  # an unknown name is told by from_options
         options[group][name] = Parameter(key, type(default).__name__, default, "").parse(text)
@@ -260,7 +268,8 @@ def export(checkpoint: Path | None, path: Path, size: tuple[int, int] | None) ->
     error = export_onnx(predictor, path, size)
     if error > 1e-3:
         raise UserError(
-            f"{path} differs from PyTorch by {error:.1e}: do not use it; report the versions that `ssmde doctor` prints."
+            f"{path} differs from PyTorch by {error:.1e}: do not use it; "
+            "report the versions that `ssmde doctor` prints."
         )
     click.echo(f"{path}: depth equals PyTorch's within {error:.1e} (relative), batch size free")
 
@@ -358,9 +367,10 @@ def ablation_export_weights(world: str, variant: str, seed: int, profile: str, o
 @world_option
 @profile_option
 def ablation_table(world: str, profile: str) -> None:
-    """AbsRel of the variants that have records (stale ones are left out), by region: mean over seeds, spread over seeds, 95 % interval over clips.
+    """AbsRel of the variants with valid records, by region: mean and spread over seeds, 95 % interval over clips.
 
-    A second table has what each student gained on its teacher; where several priors or schedules were tried a third has them side by side.
+    A second table has what each student gained on its teacher; where several priors or schedules were tried a third has
+    them side by side.
     """
     print_tables(read_grid(profile).records(world))
 
@@ -376,7 +386,7 @@ def ablation_table(world: str, profile: str) -> None:
     help="So many new clips, of another seed than the grid's.",
 )
 def ablation_held_out(world: str, profile: str, clips: int) -> None:
-    """Measure the variants whose weights lie here on new clips, by which nothing was chosen, and print the tables of those records."""
+    """Measure the variants with weights on this machine on held-out clips, and print their tables."""
     from ssmde_lib.ablation import measure_held_out
 
     print_tables(measure_held_out(read_grid(profile), world, clips))

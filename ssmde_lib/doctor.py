@@ -53,7 +53,10 @@ def examine(root: Path, weights: Path = WEIGHTS) -> dict:
 
 
 def processor_has_bf16() -> bool | None:
-    """Whether this CPU computes in bfloat16 (without it autocast is many times slower than float32); None where it cannot be told."""
+    """Whether this CPU computes in bfloat16 (without it autocast is many times slower than float32).
+
+    None where it cannot be told.
+    """
     cpuinfo = Path("/proc/cpuinfo")
     return (
         any(flag in cpuinfo.read_text() for flag in ("avx512_bf16", "amx_bf16", " bf16")) if cpuinfo.is_file() else None

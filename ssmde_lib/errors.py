@@ -8,10 +8,12 @@ from pathlib import Path
 
 import click
 
-# A full disk, a spent quota, a size limit: the system's numbers and words, Rust's way to put them, and what PyTorch says instead.
+# A full disk, a spent quota, a size limit: the system's numbers and words, Rust's way to put them, and what PyTorch
+# says instead.
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 SAID_OF_IT = re.compile(
-    r"No space left on device|Disk quota exceeded|File too large|os error (28|122|27)\b|PytorchStreamWriter|unexpected pos"
+    r"No space left on device|Disk quota exceeded|File too large|os error (28|122|27)\b"
+    r"|PytorchStreamWriter|unexpected pos"
 )
 
 
@@ -44,7 +46,10 @@ def translate_errors(place: Path | str, smaller: str, again: str) -> Iterator[No
     except Exception as error:  # PyTorch, safetensors and the system each have their own
         said = str(error)
         if "DataLoader worker (pid" in said:
-            reason = f"a loader worker was lost (killed for want of memory, or of shared memory): lower workers or batch_size, or {again}."
+            reason = (
+                "a loader worker was lost (killed for want of memory, or of shared memory): "
+                f"lower workers or batch_size, or {again}."
+            )
         elif (
             "out of memory" in said
         ):  # CUDA's and MPS's allocators, and CUDA itself where not even the networks find room

@@ -66,8 +66,8 @@ def fit_alignment(
 ) -> Alignment:
     """Alignment of `pred` to `gt` over the masked pixels.
 
-    "median": the ratio of the medians (Zhou et al. 2017). "least_squares": scale and shift of depth. "least_squares_inverse":
-    scale and shift of inverse depth (Ranftl et al. 2020). "none": as it is.
+    "median": the ratio of the medians (Zhou et al. 2017). "least_squares": scale and shift of depth.
+    "least_squares_inverse": scale and shift of inverse depth (Ranftl et al. 2020). "none": as it is.
     """
     if kind not in ALIGNMENTS:
         raise UserError(f"unknown alignment {kind!r}: choose one of {', '.join(ALIGNMENTS)}.")
@@ -91,7 +91,10 @@ def scale_and_shift(x: Float[Array, " n"], y: Float[Array, " n"]) -> tuple[float
 def align(
     pred: Float[Array, "*s"], gt: Float[Array, "*s"], mask: Bool[Array, "*s"] | None = None, kind: str = "median"
 ) -> Float[Array, "*s"]:
-    """The whole prediction, aligned over the masked pixels, float64; see `fit_alignment` for the kinds. Clamp afterwards."""
+    """The whole prediction, aligned over the masked pixels, float64; see `fit_alignment` for the kinds.
+
+    Clamp afterwards.
+    """
     return fit_alignment(pred, gt, mask, kind)(pred)
 
 
@@ -105,7 +108,9 @@ def order_accuracy(
     pairs: int = 20_000,
     seed: int = 0,
 ) -> float:
-    """Share of random pixel pairs, depth ratio above `ratio`, whose depth order is right; ties are wrong (Chen et al. 2016).
+    """Share of random pixel pairs, depth ratio above `ratio`, whose depth order is right.
+
+    Ties are wrong (Chen et al. 2016).
 
     `first` restricts one end of each pair, to movers for instance. NaN where no pair is confident.
     """
@@ -122,7 +127,10 @@ def order_accuracy(
 
 
 def depth_edges(depth: Float[Array, "h w"], ratio: float = 1.15) -> Bool[Array, "h w"]:
-    """One-pixel-wide edges where depth jumps by more than `ratio`: Canny's thinning on log depth, so that scale does not matter."""
+    """One-pixel-wide edges where depth jumps by more than `ratio`.
+
+    Canny's thinning on log depth, which makes them independent of scale.
+    """
     log_depth = np.log(depth).astype(np.float32)
     units = 1000  # Canny takes 16-bit gradients; a Sobel kernel answers a step by four times its height
     dx, dy = (
@@ -136,7 +144,9 @@ def depth_edges(depth: Float[Array, "h w"], ratio: float = 1.15) -> Bool[Array, 
 def edge_errors(
     pred: Float[Array, "h w"], gt: Float[Array, "h w"], mask: Bool[Array, "h w"], limit: float = 10.0
 ) -> dict[str, float] | None:
-    """Mean distance in pixels, cut at `limit`, of predicted edges to true ones (`edge_accuracy`) and back (`edge_completeness`).
+    """Mean distance in pixels, at most `limit`, between predicted and true edges.
+
+    From predicted to true edges: `edge_accuracy`; from true to predicted ones: `edge_completeness`.
 
     Depth boundary errors of Koch et al. 2018. Edges at the border of the mask are left out; None without true edges.
     """

@@ -16,7 +16,8 @@ def require() -> ModuleType:
         return import_module("cv2")
     except ImportError as error:
         raise UserError(
-            f"OpenCV cannot be imported ({error}): install its system libraries (Debian, Ubuntu: apt install libxcb1 libgl1 libglib2.0-0), "
+            f"OpenCV cannot be imported ({error}): install its system libraries (Debian, Ubuntu: "
+            "apt install libxcb1 libgl1 libglib2.0-0), "
             "or choose the build without windows by `make .venv/installed OPENCV=headless`."
         ) from None
 

@@ -4,11 +4,14 @@ import os
 
 
 def limit_threads() -> None:
-    """Half of the cores for OpenMP's threads, which sleep while they wait, unless the user has chosen: counts only before torch is imported.
+    """Give OpenMP half of the cores, as threads that sleep while they wait, unless the user has chosen.
 
-    By default there are as many threads as cores and they spin: beside another busy process they take the core from the very
-    thread that they wait for, and a step of 0.2 s takes half a minute. Asleep, both threads of two cores are slower than one that
-    need not wait (both: benchmarks/side_by_side.py). With half of the cores two jobs fit side by side.
+    It must be called before torch is imported.
+
+    By default there are as many threads as cores and they spin: beside another busy process they take the core from the
+    very thread that they wait for, and a step of 0.2 s takes half a minute. Asleep, both threads of two cores are
+    slower than one that need not wait (both: benchmarks/side_by_side.py). With half of the cores two jobs fit side by
+    side.
     """
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // 2)))
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -38,7 +38,9 @@ FORBIDDEN = {
     r"matplotlib\.use\(|switch_backend\(": "sets a Matplotlib backend",
     r"\bplt\.show\(|\.savefig\(": "figures go through show(figure, alt=..., caption=...)",
     r"\binteract(ive)?\(": "widgets go through ssmde_lib.display.widgets.filmstrip",
-    r"[\"'](jet|rainbow|hsv|gist_\w+|nipy_spectral|turbo|prism|flag)[\"']": "uses a colour map that is not perceptually uniform",
+    r"[\"'](jet|rainbow|hsv|gist_\w+|nipy_spectral|turbo|prism|flag)[\"']": (
+        "uses a colour map that is not perceptually uniform"
+    ),
     r"\bimport utils\b|\bfrom utils\b|\.utils\b": "hides something in utils",
     r"[\"'](/|~|[A-Z]:\\)[\w.]": "holds an absolute path",
     r"ssmde_lib\.(cli|site)\b": "imports what is not meant for notebooks",

@@ -8,7 +8,10 @@ from threading import Thread
 
 @contextmanager
 def serve(files: dict[str, bytes], cut: int | None = None):
-    """Serve files by path, with byte ranges; with `cut` the first answer ends after so many bytes. Yields (url, requests)."""
+    """Serve files by path, with byte ranges; with `cut` the first answer ends after so many bytes.
+
+    Yields (url, requests).
+    """
     requests = []
 
     class Handler(BaseHTTPRequestHandler):

@@ -6,7 +6,7 @@ from scipy.ndimage import map_coordinates
 
 
 def grey_errors(clip, i: int, j: int) -> tuple[float, float]:
-    """Mean grey difference of frame i's measured pixels to frame j: at their projections into j, and at the same pixels."""
+    """Mean grey difference of frame i's measured pixels to frame j, at their projections and at the same pixels."""
     here, there = (
         cv2.GaussianBlur(cv2.cvtColor(clip.image(k), cv2.COLOR_RGB2GRAY), (3, 3), 0).astype(np.float32) for k in (i, j)
     )

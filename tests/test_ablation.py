@@ -226,9 +226,12 @@ def test_an_absent_clip_is_left_out_with_a_sentence(tmp_path):
 def record(variant: str, seed: int, clips: dict[str, float], region: str = "all") -> dict:
     """Two images a clip."""
     return {
-        "variant": variant, "title": variant, "seed": seed, "summary": {region: {"abs_rel": float(np.mean(list(clips.values())))}},
+        "variant": variant,
+        "title": variant,
+        "seed": seed,
+        "summary": {region: {"abs_rel": float(np.mean(list(clips.values())))}},
         "by_clip": {region: {clip: [value, 2] for clip, value in clips.items()}},
-    }  # fmt: skip
+    }
 
 
 def test_means_spreads_and_intervals():
@@ -269,7 +272,8 @@ def test_each_student_is_compared_with_its_own_teacher():
     records = [record(variant, 0, {"a": error, "b": error + 0.1}) for variant, error in errors.items()]
     assert student_table(records).splitlines() == [
         "| student − teacher | seeds | all |", "| --- | --- | --- |",
-        "| student_plain − teacher | 1 | −0.0100 [−0.0100, −0.0100] |", "| scratch_student_prior_order − scratch_teacher | 1 | +0.0100 [+0.0100, +0.0100] |",
+        "| student_plain − teacher | 1 | −0.0100 [−0.0100, −0.0100] |",
+        "| scratch_student_prior_order − scratch_teacher | 1 | +0.0100 [+0.0100, +0.0100] |",
     ]  # fmt: skip
     assert student_table(records[:2]) == student_table([record("student_plain", 0, {"a": 0.1})]) == ""
 

@@ -1,4 +1,4 @@
-"""`make ablation` in a folder of its own: what is planned, what is run, what a kill leaves, and what is not run again."""
+"""`make ablation` in a folder of its own: the plan, the jobs, resuming after a kill, and what is not run again."""
 
 import json
 import os

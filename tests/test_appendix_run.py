@@ -1,4 +1,4 @@
-"""The appendix notebook that retrains the prior, executed at smoke scale (A2 and A3 run in test_ablation_workflow.py)."""
+"""The appendix notebook that retrains the prior, at smoke scale (A2 and A3 run in test_ablation_workflow.py)."""
 
 import json
 import sys

@@ -74,7 +74,10 @@ def test_depth_that_shows_nothing():
 
 
 def board_view(K, rotation, distance, size=(240, 320), square=24):
-    """A checkerboard of 8x6 squares seen by a camera K, rendered by its homography; inner corners are the integers 1…7, 1…5."""
+    """A checkerboard of 8x6 squares seen by a camera K, rendered by its homography.
+
+    Inner corners are the integers 1…7, 1…5.
+    """
     board = np.pad(
         255 * (np.indices((6, 8)).sum(0) % 2).repeat(square, 0).repeat(square, 1), 24, constant_values=255
     ).astype(np.uint8)

@@ -51,7 +51,7 @@ def names(folder) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-# ---- predict ------------------------------------------------------------------------------------------------------------
+# ---- predict ---------------------------------------------------------------------------------------------------------
 
 
 def test_predict_a_folder_of_mixed_sizes(folder, weights, tmp_path):
@@ -185,7 +185,7 @@ def test_the_shipped_checkpoint_is_the_default(folder, weights, tmp_path, monkey
     assert ssmde("predict", folder, "-o", tmp_path / "out")[0] == 0
 
 
-# ---- evaluate -----------------------------------------------------------------------------------------------------------
+# ---- evaluate --------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -266,7 +266,7 @@ def test_evaluate_refuses_bad_input(data, weights, tmp_path):
     assert "clip.json is damaged" in fails("evaluate", "--weights", weights, "--data", data)
 
 
-# ---- export, doctor, run ------------------------------------------------------------------------------------------------
+# ---- export, doctor, run ---------------------------------------------------------------------------------------------
 
 
 def test_export_writes_an_onnx_file_that_onnxruntime_agrees_with(weights, tmp_path):
@@ -361,11 +361,14 @@ def test_help_does_not_load_torch():
     import subprocess
     import sys
 
-    script = "import sys; from ssmde_lib.cli import main; main(['--version'], standalone_mode=False); sys.exit('torch' in sys.modules)"
+    script = (
+        "import sys; from ssmde_lib.cli import main; main(['--version'], standalone_mode=False); "
+        "sys.exit('torch' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, check=False).returncode == 0
 
 
-# ---- train --------------------------------------------------------------------------------------------------------------
+# ---- train -----------------------------------------------------------------------------------------------------------
 
 
 def test_train_reads_groups_of_options(monkeypatch, tmp_path):

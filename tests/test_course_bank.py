@@ -1,4 +1,7 @@
-"""The exercise bank: every solution passes, every typical mistake gets its message, stubs are not attempted; solutions equal the library's."""
+"""The exercise bank: every solution passes, every typical mistake gets its message, stubs are not attempted.
+
+Solutions equal the library's.
+"""
 
 import re
 from pathlib import Path

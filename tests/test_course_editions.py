@@ -1,4 +1,7 @@
-"""The three editions: from one source, the same bytes each time, nothing of a solution in the student's; Colab and Binder only where they are set."""
+"""The three editions: from one source, the same bytes each time, nothing of a solution in the student's.
+
+Colab and Binder only where they are set.
+"""
 
 import gzip
 import json

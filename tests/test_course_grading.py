@@ -1,4 +1,7 @@
-"""Grading: golden submissions give the known table, pages and sheet; a function that loops, hogs or crashes hurts only itself."""
+"""Grading: golden submissions give the known table, pages and sheet.
+
+A function that loops, hogs or crashes hurts only itself.
+"""
 
 import csv
 import json
@@ -46,8 +49,10 @@ FAULTY = {
     "hog": "def my_factor(progress):\n    return np.ones((1 << 34,)).sum()",
     "signature": "def my_factor():\n    return 1",
     "quitting": "import os\n\n\ndef my_factor(progress):\n    os._exit(0)",
-    "visible_only": "def my_factor(progress):\n    return {0.0: 1, 0.25: 1}.get(progress, rate ** (100 * (0.6 - 0.25) / 0.75))",
-    "helped": "def rest(progress):\n    return max(0, (progress - 0.25) / 0.75)\n\n\nmy_factor = lambda progress: rate ** (100 * rest(progress))",
+    "visible_only": "def my_factor(progress):\n"
+    "    return {0.0: 1, 0.25: 1}.get(progress, rate ** (100 * (0.6 - 0.25) / 0.75))",
+    "helped": "def rest(progress):\n    return max(0, (progress - 0.25) / 0.75)\n\n\n"
+    "my_factor = lambda progress: rate ** (100 * rest(progress))",
 }
 
 

@@ -1,4 +1,7 @@
-"""The real KITTI slice through the script: K, poses, LiDAR and movers hold together; every bad input gets one clear sentence."""
+"""The real KITTI slice through the script: K, poses, LiDAR and movers hold together.
+
+Every bad input gets one clear sentence.
+"""
 
 import hashlib
 import io
@@ -68,7 +71,7 @@ def lidar_pixels(frame: int):
 
 
 def test_lidar_agrees_with_an_independent_projection(clip):
-    """99 % of the pixels of the written map have a point of the sweep within one pixel and 1 cm, and no nearer one at their centre."""
+    """99 % of the pixels of the written map have a LiDAR point within one pixel and 1 cm, and none nearer."""
     for i in (0, 7):
         depth = kitti.read_image(clip.path / "gt_depth" / f"{i:06d}.png", -1) / 256
         assert depth.shape == (375, 1242)

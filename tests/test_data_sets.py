@@ -56,7 +56,8 @@ def test_the_real_tum_slice(tmp_path):
         assert warped < 0.5 * unwarped
     gt = read_image(clip.path / "gt_depth" / "000000.png", -1)
     assert gt.shape == (480, 640)
-    # each undistorted pixel carries the depth of the distorted pixel that OpenCV's point model sends it to, within one pixel
+    # each undistorted pixel carries the depth of the distorted pixel that OpenCV's point model sends it to, within one
+    # pixel
     raw = read_image(DESK / "depth" / "1305031453.374112.png", -1)
     (fx, fy, cx, cy), distortion = tum.TumSequence.CAMERAS["freiburg1"]
     rng = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""The ImageNet encoder: shapes, TensorFlow's padding, the weights of the package, and a network that trains and is kept."""
+"""The ImageNet encoder: shapes, TensorFlow's padding, the package's weights, and a network that trains and is saved."""
 
 import sys
 

@@ -187,7 +187,8 @@ class TestAccidents:
     def test_a_full_disk_at_a_stages_output(self, tmp_path):
         """A size limit on files stands in for the disk: it makes writes fail likewise, without being root."""
         body = [
-            "import resource\nif (stage.root / 'full').exists():\n    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))",
+            "import resource\nif (stage.root / 'full').exists():\n    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, "
+            "1000))",
             "(stage.folder / 'numbers.json').write_text(5000 * '1')",
         ]
         root = write_tutorial(tmp_path / "tiny", body)
@@ -227,7 +228,10 @@ class TestAccidents:
     def test_a_kernel_that_does_not_come_up_is_started_anew(self, tmp_path):
         """The kernel's command fails at first, as it does when another kernel has drawn its port."""
         root = write_tutorial(tmp_path / "tiny")
-        start = f"import os, sys\nif os.path.exists({str(root / 'race')!r}):\n    os.remove({str(root / 'race')!r})\n    sys.exit(1)\n"
+        start = (
+            f"import os, sys\nif os.path.exists({str(root / 'race')!r}):\n    os.remove({str(root / 'race')!r})\n"
+            "    sys.exit(1)\n"
+        )
         start += "from ipykernel.kernelapp import launch_new_instance\nlaunch_new_instance()"
         spec = tmp_path / "jupyter" / "kernels" / "python3"
         spec.mkdir(parents=True)
@@ -242,7 +246,8 @@ class TestAccidents:
         body = [
             "import signal, time\nstopped = []\nsignal.signal(signal.SIGTERM, lambda *_: stopped.append(1))",
             "(stage.folder / 'running').touch()\nwhile not stopped:\n    time.sleep(0.05)",
-            "(stage.folder / 'state').write_text('saved')\nfrom ssmde_lib.errors import UserError\nraise UserError('stopped by SIGTERM')",
+            "(stage.folder / 'state').write_text('saved')\nfrom ssmde_lib.errors import UserError\n"
+            "raise UserError('stopped by SIGTERM')",
         ]
         root = write_tutorial(tmp_path / "tiny", body)
         environment = os.environ | {"PYTHONPATH": str(tiny_tutorial.REPOSITORY)}
@@ -295,7 +300,7 @@ def test_from_the_root_from_notebooks_and_in_a_shell_the_results_are_the_same(tu
 
 
 def test_threads_share_the_machine_unless_the_user_chose(tmp_path):
-    """What OpenMP itself says as torch loads it, after the first line of a notebook and after the command line's start."""
+    """What OpenMP prints as torch loads it, after the first line of a notebook and after the command line's start."""
     words = {
         "notebook": "from ssmde_lib.pipeline import begin\ntry:\n    begin('none', {})\nexcept Exception:\n    pass\n",
         "shell": "from ssmde_lib.cli import main\nmain.callback()\n",

@@ -113,7 +113,7 @@ def test_resize_averages_areas_when_shrinking():
     assert np.ptp(resize_image(image, (32, 32)).astype(int)) == 0
 
 
-# ---- steady scale -------------------------------------------------------------------------------------------------------
+# ---- steady scale ----------------------------------------------------------------------------------------------------
 
 
 def log_scale_changes(depths: list[np.ndarray]) -> np.ndarray:
@@ -138,7 +138,7 @@ def test_a_constant_video_is_left_alone_and_a_cut_starts_anew():
         np.testing.assert_array_equal(steady(depth), depth)
 
 
-# ---- reading ------------------------------------------------------------------------------------------------------------
+# ---- reading ---------------------------------------------------------------------------------------------------------
 
 
 def test_folder_is_read_in_order_and_a_broken_picture_keeps_its_place(tmp_path):
@@ -167,7 +167,10 @@ def test_a_cut_jpeg_is_noticed(tmp_path):
 
 
 class FakeWebcam:
-    """Stands in for cv2.VideoCapture of camera 0: endless pictures, no frame count, no rate; other numbers are not plugged in."""
+    """Stands in for cv2.VideoCapture of camera 0: endless pictures, no frame count, no rate.
+
+    Other numbers are not plugged in.
+    """
 
     released = 0
 
@@ -220,7 +223,7 @@ def test_batches_hold_one_size_each_and_errors_stand_alone():
     assert found == [["a", "b"], ["c"], ["d"], ["e"], ["f"]]
 
 
-# ---- writing ------------------------------------------------------------------------------------------------------------
+# ---- writing ---------------------------------------------------------------------------------------------------------
 
 
 def test_depth_png_keeps_depth_within_half_a_unit(tmp_path):

@@ -1,4 +1,4 @@
-"""Installation: what is pinned suffices on every platform that is promised, and `make` installs it with any Python that suits."""
+"""Installation: the pins suffice on every promised platform, and `make` works with any suitable Python."""
 
 import os
 import re
@@ -27,8 +27,10 @@ SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PROJECT = SETTINGS["project"]
 PYTHONS = ["3.11.0", "3.12.0", "3.13.0"]
 PLATFORMS = {
-    "linux-x86_64": ("linux", "Linux", "x86_64"), "linux-arm64": ("linux", "Linux", "aarch64"), "macos-arm64": ("darwin", "Darwin", "arm64"),
-}  # fmt: skip
+    "linux-x86_64": ("linux", "Linux", "x86_64"),
+    "linux-arm64": ("linux", "Linux", "aarch64"),
+    "macos-arm64": ("darwin", "Darwin", "arm64"),
+}
 CONDA_NAMES = {"pytorch": "torch"}
 
 
@@ -76,7 +78,9 @@ def applies(requirement: Requirement, values: dict[str, str], extras=()) -> bool
 
 
 def closure(values: dict[str, str]) -> dict[str, list[Requirement]]:
-    """All that a platform needs, by name, as the metadata of the packages installed here say it; torch's accelerator libraries apart.
+    """All that a platform needs, by name, as the metadata of the packages installed here say it.
+
+    Torch's accelerator libraries apart.
 
     The requirements of a package that is not installed here (another platform's) are not known, and not followed.
     """
@@ -201,7 +205,10 @@ BROKEN = "#!/bin/sh\nexit 127\n"  # as pyenv's shims of versions that are not ch
 
 @pytest.fixture
 def make(tmp_path):
-    """`make` with a copy of the Makefile, where PATH leads to the given Pythons alone; returns the result and what was run."""
+    """`make` with a copy of the Makefile, where PATH leads to the given Pythons alone.
+
+    Returns the result and what was run.
+    """
     folder, tools = tmp_path / "clone", tmp_path / "bin"
     (folder / "requirements").mkdir(parents=True)
     for name in (
@@ -262,7 +269,8 @@ def test_make_says_what_to_install_where_no_python_suits(make):
     assert done.returncode != 0 and not log
     sentence, *rest = done.stderr.splitlines()
     assert sentence.startswith(
-        "No Python from 3.11 on with its venv module (looked for: python3.13 python3.12 python3.11 python3): install one"
+        "No Python from 3.11 on with its venv module (looked for: python3.13 python3.12 python3.11 python3): "
+        "install one"
     )
     assert "apt install python3-venv" in sentence and len(rest) == 1  # make's own line follows
 
@@ -292,7 +300,8 @@ def test_make_names_an_unknown_choice(make, choice):
 
 LACK = "libxcb.so.1: cannot open shared object file: No such file or directory"
 BOTH_WAYS_OUT = (
-    f"OpenCV cannot be imported ({LACK}): install its system libraries (Debian, Ubuntu: apt install libxcb1 libgl1 libglib2.0-0), "
+    f"OpenCV cannot be imported ({LACK}): install its system libraries (Debian, Ubuntu: "
+    "apt install libxcb1 libgl1 libglib2.0-0), "
     "or choose the build without windows by `make .venv/installed OPENCV=headless`."
 )
 ENTRIES = {
@@ -300,7 +309,8 @@ ENTRIES = {
     "data script": ["data_scripts/prepare_kitti.py", "--raw", "OUT", "--out", "OUT"],
     "library": [
         "-c",
-        "from ssmde_lib import Predictor; import numpy; Predictor.load(device='cpu')(numpy.zeros((1, 64, 96, 3), numpy.uint8))",
+        "from ssmde_lib import Predictor; import numpy; Predictor.load(device='cpu')(numpy.zeros((1, 64, 96, 3), "
+        "numpy.uint8))",
     ],
     "notebook": ["-c", "from ssmde_lib.pipeline.manifest import begin; begin('01_data', {})"],
 }

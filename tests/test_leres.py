@@ -34,7 +34,10 @@ def randomised(net: torch.nn.Module, seed: int) -> torch.nn.Module:
 
 
 def oracle_class():
-    """`RelDepthModel` of controlnet_aux, its LeReS files alone: the package's root imports far more than is installed."""
+    """`RelDepthModel` of controlnet_aux, its LeReS files alone.
+
+    The package's root imports far more than is installed.
+    """
     spec = importlib.util.find_spec("controlnet_aux")
     if spec is None:
         pytest.skip("controlnet_aux 0.0.10 (development dependency, oracle) is not installed")
@@ -92,7 +95,10 @@ def test_pickled_code_is_refused(tmp_path, capsys):
 
 
 def reference_preprocess(rgb: np.ndarray, height: int, width: int) -> np.ndarray:
-    """One pixel at a time: bilinear about pixel centres, /255, ImageNet's mean and standard deviation. uint8 h w 3 to 3 H W."""
+    """The literal normalisation, one pixel at a time; uint8 h w 3 to 3 H W.
+
+    Bilinear about pixel centres, /255, ImageNet's mean and standard deviation.
+    """
     mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
     h, w = rgb.shape[:2]
     out = np.zeros((3, height, width))

@@ -1,4 +1,4 @@
-"""The prior's losses against literal references, their linearity in the pixel weight, and their gradients at the extremes."""
+"""The prior's losses against literal references, their linearity in the pixel weight, and their extreme gradients."""
 
 import numpy as np
 import pytest

@@ -69,7 +69,7 @@ def test_terms_against_the_pixel_by_pixel_reference(switches):
 
 
 def test_a_coarse_scale_is_compared_with_the_frames_at_its_own_resolution():
-    """The mean over a fine and a coarse map is the mean of both alone, the coarse one with halved frames and intrinsics."""
+    """The mean over a fine and a coarse map is the mean of both alone, the coarse one with halved frames and K."""
     (images, _, depths, source_depths, K, T), _ = problem(scales=1)
     coarse = F.interpolate(depths[0], scale_factor=0.5, mode="nearest")
 

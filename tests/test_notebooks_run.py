@@ -1,4 +1,4 @@
-"""All notebooks, executed in order at smoke scale by the workflow, once a session (`--dist loadfile`: by one worker)."""
+"""All notebooks, executed in order at smoke scale by the workflow, once a session (`--dist loadfile`)."""
 
 import json
 import os

@@ -20,7 +20,8 @@ def goal_rows() -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
-# The rows of the goals' table in order: the record's value in the row's unit, its digits, whether it meets the goal, its record.
+# The rows of the goals' table in order: the record's value in the row's unit, its digits, whether it meets the goal,
+# its record.
 STEPS = [
     ("step_base", True),
     ("step_full", True),
@@ -56,14 +57,19 @@ def test_the_goals_table_holds_the_records(row):
 def test_the_steps_table_holds_the_records():
     for name, label in {"step_base": "base", "step_full": "full"}.items():
         report = result(name)
-        cells = [f"{report['step']['wall_s']:.2f}", f"{report['reference']['wall_s']:.2f}", f"{report['cpu_ratio']:.1f}",
-                 f"{report['peak_mib']:.0f}", f"{report['reference_peak_mib']:.0f}"]  # fmt: skip
+        cells = [
+            f"{report['step']['wall_s']:.2f}",
+            f"{report['reference']['wall_s']:.2f}",
+            f"{report['cpu_ratio']:.1f}",
+            f"{report['peak_mib']:.0f}",
+            f"{report['reference_peak_mib']:.0f}",
+        ]
         assert f"| {label} | {' | '.join(cells)} |" in PAGE
     for name in ("step_base_channels_last", "step_full_channels_last"):
         label = name.split("_")[1]
         assert (
-            f"| {label}, `channels_last` | {result(name)['step']['wall_s']:.2f} | | | {result(name)['peak_mib']:.0f} | |"
-            in PAGE
+            f"| {label}, `channels_last` | {result(name)['step']['wall_s']:.2f} | | | {result(name)['peak_mib']:.0f} | "
+            "|" in PAGE
         )
 
 
@@ -90,5 +96,8 @@ def test_the_threads_table_holds_the_record_and_the_goal():
 def test_what_compiling_brings_is_said_as_measured():
     compiled, plain = result("step_full_compile"), result("step_full_plain")
     words = f"in {compiled['step']['wall_s']:.2f} s against {plain['step']['wall_s']:.2f} s without"
-    words += f", measured one after the other, inference in {1000 * compiled['infer']['wall_s']:.0f} against {1000 * plain['infer']['wall_s']:.0f} ms"
+    words += (
+        f", measured one after the other, inference in {1000 * compiled['infer']['wall_s']:.0f} against "
+        f"{1000 * plain['infer']['wall_s']:.0f} ms"
+    )
     assert words in PAGE

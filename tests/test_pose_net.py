@@ -1,4 +1,4 @@
-"""The pose network: what its motion equations say, and that it learns a motion which stacked frames alone teach slowly."""
+"""The pose network: its motion equations, and that it learns a motion which stacked frames alone learn slowly."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Many looks at one picture: they agree with one look where there is nothing to disagree about, and no window leaves a seam."""
+"""Multi-crop inference: it equals a single pass where crops agree, and no window leaves a seam."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""LeReS's losses against literal references, and what they must ignore: scale, and how far beyond the bound the sky is put."""
+"""LeReS's losses against literal references, and their invariances: scale, and how far beyond its bound the sky is."""
 
 import math
 

@@ -1,4 +1,7 @@
-"""The mixture: deterministic, varied, physically sensible, and ignorant of the worlds that the prior serves; its augmentation."""
+"""The mixture: deterministic, varied, physically sensible, and ignorant of the worlds that the prior serves.
+
+Its augmentation.
+"""
 
 import ast
 from pathlib import Path
@@ -88,7 +91,10 @@ def test_a_short_shard_is_never_taken_for_a_full_one(tmp_path, monkeypatch):
 
 
 def test_a_cropped_pixel_keeps_its_ray():
-    """Images that hold each pixel's own ray (x/z, y/z): after any crop, aspect and mirror the new K gives the same rays."""
+    """Images that hold each pixel's own ray (x/z, y/z).
+
+    After any crop, aspect and mirroring the new K gives the same rays.
+    """
     torch.manual_seed(0)
     b, h, w = 16, 40, 80
     K = torch.tensor([[50.0, 0, 37], [0, 35, 21], [0, 0, 1]]).expand(b, 3, 3)

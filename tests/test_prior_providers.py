@@ -1,4 +1,4 @@
-"""Providers: one interface, weights fetched once and verified, failures in one sentence, and shipped weights that know depth."""
+"""Providers: one interface, verified downloads, one-sentence errors, and the accuracy of the bundled weights."""
 
 import hashlib
 
@@ -34,7 +34,10 @@ def test_unknown_names(tmp_path):
 
 
 def test_leres_follows_its_authors_rule(tmp_path, monkeypatch):
-    """d - min(d) + 0.01 of the 448x448 output, image by image; a narrow network stands in for the 115 million parameters."""
+    """d - min(d) + 0.01 of the 448x448 output, image by image.
+
+    A narrow network stands in for the 115 million parameters.
+    """
     monkeypatch.setitem(VARIANTS, "resnet50", VARIANTS["small"])
     torch.manual_seed(0)
     net = LeReS(**VARIANTS["small"]).eval()
@@ -82,7 +85,7 @@ def test_a_mirrored_picture_has_the_mirrored_depth(multi_crop):
 
 
 def test_shipped_weights_know_depth(small):
-    """On held-out views of its own mixture: the order of pixels, and the depth after scaling, beside the best constant."""
+    """On held-out views of its own mixture: order of pixels and scaled depth, against the best constant."""
     order, error, constant = [], [], []
     for seed in range(VALIDATION + 500, VALIDATION + 524):
         frame = render_view(seed, 64, 192)
@@ -101,8 +104,15 @@ def test_depth_anything_with_a_tiny_random_network():
         hidden_size=16, num_hidden_layers=2, num_attention_heads=2, image_size=56, out_features=["stage1", "stage2"],
         apply_layernorm=True, reshape_hidden_states=False)  # fmt: skip
     config = transformers.DepthAnythingConfig(
-        backbone_config=backbone, reassemble_hidden_size=16, patch_size=14, reassemble_factors=[2, 1], neck_hidden_sizes=[8, 8],
-        fusion_hidden_size=8, head_in_index=-1, head_hidden_size=4)  # fmt: skip
+        backbone_config=backbone,
+        reassemble_hidden_size=16,
+        patch_size=14,
+        reassemble_factors=[2, 1],
+        neck_hidden_sizes=[8, 8],
+        fusion_hidden_size=8,
+        head_in_index=-1,
+        head_hidden_size=4,
+    )
     torch.manual_seed(0)
     model = transformers.DepthAnythingForDepthEstimation(config)
     provider = get_provider("depth_anything_v2", model=model, size=(56, 84))

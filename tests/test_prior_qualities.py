@@ -53,8 +53,10 @@ def test_blur_keeps_flat_maps_and_widens_edges():
 
 def test_what_was_done_is_described():
     assert Degraded(Flat()).describe() == {
-        "provider": "flat, degraded (a stand-in for a poor prior)", "sha256": "0", "degradation": {"blur": 0.04, "error": 0.35, "cells": 4},
-    }  # fmt: skip
+        "provider": "flat, degraded (a stand-in for a poor prior)",
+        "sha256": "0",
+        "degradation": {"blur": 0.04, "error": 0.35, "cells": 4},
+    }
 
 
 def test_an_in_domain_prior_learns_from_the_world_s_own_depth(tmp_path):

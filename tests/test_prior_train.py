@@ -1,4 +1,4 @@
-"""Training and scoring of leres_small, tiny: it learns, repeats itself, records itself, and the score knows a perfect prior."""
+"""Training and scoring of a tiny leres_small: it learns, is deterministic and recorded, a perfect prior scores best."""
 
 import json
 

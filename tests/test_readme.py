@@ -1,4 +1,4 @@
-"""The README's three commands for one KITTI drive, as they stand there: on the real slice, served in its official archives."""
+"""The README's three commands for one KITTI drive, on the real slice, served in its official archives."""
 
 import io
 import re
@@ -72,7 +72,7 @@ def test_three_commands_for_one_kitti_drive(tmp_path, monkeypatch):
 
 
 def test_the_ablation_s_tables_are_those_of_the_records():
-    """Every line of a table headed by a world's name stands so in what `ssmde ablation table` prints, or `fresh` where the head says so."""
+    """Each line of a table headed by a world's name is in the output of `ssmde ablation table` (or `fresh`)."""
     readme, grid = (ROOT / "README.md").read_text(), Grid.read("laptop", ROOT, ROOT / "runs")
     tables = re.findall(r"^\| \*\*(\w+)\*\*([^|]*)\|.*\n\|[-|]+\n((?:\|.*\n)+)", readme, re.MULTILINE)
     heads = [f"{world}{what}".strip() for world, what, _ in tables]

@@ -105,8 +105,8 @@ import importlib, random, warnings
 import numpy, torch, matplotlib, cv2, accelerate, jaxtyping, IPython
 def state():
     return (torch.get_num_threads(), torch.initial_seed(), torch.get_default_dtype(), torch.backends.cudnn.benchmark,
-            torch.backends.cudnn.deterministic, random.getstate(), numpy.random.get_state()[1].tolist(), cv2.getNumThreads(),
-            dict.__getitem__(matplotlib.rcParams, "backend"), torch.is_grad_enabled())
+            torch.backends.cudnn.deterministic, random.getstate(), numpy.random.get_state()[1].tolist(),
+            cv2.getNumThreads(), dict.__getitem__(matplotlib.rcParams, "backend"), torch.is_grad_enabled())
 before = state()
 for name in {modules!r}:
     importlib.import_module(name)

@@ -106,7 +106,7 @@ def test_the_prior_order_filter_keeps_what_the_plain_one_keeps(world, teacher):
 
 
 def test_the_networks_overfit_one_triplet(world, tmp_path):
-    """From its three frames alone, the network finds a depth and a motion that explain them better than standing still."""
+    """From its three frames alone, the network finds a depth and a motion that explain them better than no motion."""
     data = tmp_path / "one"
     clip = find_clips(world / "data", "train")[0]
     (data / "train" / "clip").mkdir(parents=True)

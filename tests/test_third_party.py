@@ -1,4 +1,4 @@
-"""Checkpoints of Monodepth2 and SC-Depth: random weights in their layouts, run by a literal reading of their decoders."""
+"""Checkpoints of Monodepth2 and SC-Depth: random weights in their layouts, against literal decoders."""
 
 import argparse
 import collections

@@ -1,4 +1,4 @@
-"""The loop: a function of the seed, resumable to the bit, the same over several processes, and placing every tensor by device."""
+"""The loop: a function of the seed, resumable to the bit, the same over several processes, device-placed."""
 
 import copy
 import os
@@ -207,7 +207,10 @@ def test_networks_that_find_no_room_on_the_device_are_one_sentence(tmp_path, mon
 
 
 class Limited(Objective):
-    """From its fourth step on no file may grow beyond `limit` bytes: what a full disk does to a write, without being root."""
+    """From its fourth step on no file may grow beyond `limit` bytes.
+
+    This is what a full disk does to a write, without being root.
+    """
 
     limit, calls = 0, 0
 
@@ -385,7 +388,8 @@ class Plain(Objective):
     def __call__(self, model, batch, progress, generator):
         model.eval()
         out = model(batch["tgt"] / 255, batch["prev"] / 255, batch["next"] / 255, source_depths=False)
-        return {{"mean": sum(d.mean() for d in out.disparities) + out.T["prev"].square().sum((1, 2)).mean() + out.T["next"].square().sum((1, 2)).mean()}}
+        motion = sum(T.square().sum((1, 2)).mean() for T in (out.T["prev"], out.T["next"]))
+        return {{"mean": sum(d.mean() for d in out.disparities) + motion}}
 
 class Stopped(Plain):
     def after_step(self, model, step):
@@ -419,7 +423,10 @@ def run_job(tmp_path, last_line: str, *words: str) -> None:
 
 
 def test_two_processes_learn_what_one_learns(tmp_path):
-    """Two CPU processes (gloo), through `accelerate launch` and as a notebook starts them: the gradients of one process on the joined batch."""
+    """Two CPU processes (gloo) give the gradients of one process on the joined batch.
+
+    They start through `accelerate launch`, and as a notebook starts them.
+    """
     options = [
         "--cpu",
         "--num_processes",

@@ -1,4 +1,4 @@
-"""The workflow: locally, as a dry run on SLURM, and on Kubernetes with a `kubectl` that runs the pods' commands here."""
+"""The workflow: locally, as a dry run on SLURM, and on Kubernetes with a `kubectl` that runs pods here."""
 
 import re
 import shutil
@@ -64,7 +64,10 @@ def test_dry_run_of_the_whole_workflow(profile):
 
 @pytest.fixture(scope="module")
 def grid_root(tmp_path_factory) -> Path:
-    """This repository's ablation where nothing has been made yet; the real clips are empty folders, which is enough to plan with."""
+    """This repository's ablation where nothing has been made yet.
+
+    The real clips are empty folders, which is enough to plan with.
+    """
     root = tmp_path_factory.mktemp("grid") / "repository"
     root.mkdir()
     shutil.copytree(

@@ -65,7 +65,7 @@ def test_flow_is_the_projection_of_depth_and_motion(pair):
 
 
 def test_depth_and_pose_rebuild_the_neighbour(pair):
-    """Stated error: off occlusions and movers, warping the next frame leaves a grey difference of 1 to 5 of 255 (median below 1.5)."""
+    """Warping the next frame leaves a median grey difference below 1.5 of 255, off occlusions and dynamic objects."""
     frame, following = pair
     where, depth = reproject(frame, following)
     seen = sample(following.depth, where)

@@ -1,4 +1,7 @@
-"""The ablation: which parts of SS-MDE bring what. Rows say what differs, a grid which rows run on which worlds, records what came out."""
+"""The ablation: which parts of SS-MDE bring what.
+
+Rows say what differs, a grid which rows run on which worlds, records what came out.
+"""
 
 from ssmde_lib.ablation.grid import Grid, Job
 from ssmde_lib.ablation.held_out import held_out_records, measure_held_out

@@ -1,7 +1,8 @@
-"""A grid of the ablation (one profile of workflow/ablation.yaml): which jobs it asks for, with which settings, and which are finished.
+"""The grid of the ablation (one profile of workflow/ablation.yaml): its jobs, their settings, which are finished.
 
-Everything made lies in a folder whose name ends with the hash of the settings that made it, so that nothing is ever taken for
-something else; what is committed, the record of a job, holds its settings and is stale when they are no longer those asked for.
+Everything made lies in a folder whose name ends with the hash of the settings that made it, so that nothing is ever
+taken for something else; what is committed, the record of a job, holds its settings and is stale when they are no
+longer those asked for.
 """
 
 import dataclasses
@@ -30,7 +31,7 @@ NO_EFFECT = ("log_every", "save_every", "workers")  # fields of the schedule on 
 
 @dataclasses.dataclass(frozen=True)
 class World:
-    """A data set of the grid: an embedded world, or with `folder` (relative to the repository) one clip of real video."""
+    """A data set of the grid: an embedded world, or one clip of real video in `folder`, relative to the repository."""
 
     name: str
     height: int
@@ -60,7 +61,9 @@ class Job:
 
 @dataclasses.dataclass
 class Grid:
-    """The grid `profile` of a repository: `spec` is its section of workflow/ablation.yaml, `runs` the folder of all runs.
+    """The grid `profile` of a repository.
+
+    `spec` is its section of workflow/ablation.yaml, `runs` the folder of all runs.
 
     Raises UserError for an unknown world, row or option.
     """
@@ -82,7 +85,8 @@ class Grid:
         known = {"version", "seeds", "worlds", "schedule", "student", "architecture", "in_domain"}
         if extra := set(self.spec) - known:
             raise UserError(
-                f"profile {self.profile} of the ablation has unknown keys {sorted(extra)}: choose among {sorted(known)}."
+                f"profile {self.profile} of the ablation has unknown keys {sorted(extra)}: "
+                f"choose among {sorted(known)}."
             )
         for world in self.worlds.values():
             for variant in world.variants:
@@ -120,7 +124,7 @@ class Grid:
 
     @cached_property
     def jobs(self) -> list[Job]:
-        """Every job of the worlds that are here, in the order in which they should be run: row by row, a teacher before its students."""
+        """Every job of the worlds that are here, in the order of execution, a teacher before its students."""
         found = []
         for world in self.worlds.values():
             if world.name in self.absent:
@@ -227,7 +231,10 @@ class Grid:
     # ---- what is done ----
 
     def changes(self, job: Job) -> list[str] | None:
-        """What was asked for differently when the record was made, in words; [] of a finished job, None without a record."""
+        """What was asked for differently when the record was made, in words.
+
+        [] of a finished job, None without a record.
+        """
         path = self.record_path(job)
         if not path.is_file():
             return None
@@ -243,7 +250,7 @@ class Grid:
         return [job for job in self.jobs if self.changes(job) != []]
 
     def records(self, world: str) -> list[dict]:
-        """The records of a world as `read_records` gives them, without the stale ones: what was made with other settings is not shown beside the rest."""
+        """The records of a world as `read_records` gives them, without the stale ones (made with other settings)."""
         found = read_records(self.results / self.world(world).name)
         return [
             record
@@ -256,7 +263,10 @@ class Grid:
 
 
 def differing(config) -> dict:
-    """The fields of a configuration that differ from their defaults, so that a new field whose default changes nothing leaves records valid."""
+    """The fields of a configuration that differ from their defaults.
+
+    Thus a new field whose default changes nothing leaves the records valid.
+    """
     return {f.name: value for f in dataclasses.fields(config) if (value := getattr(config, f.name)) != f.default}
 
 

@@ -1,7 +1,7 @@
 """The trained rows measured again, on clips by which nothing was chosen.
 
-The grid's test clips were looked at whenever a filter, a schedule or a length was chosen, and they are few. What the tables say of small
-differences is put to the test on more clips, of another seed.
+The grid's test clips were looked at whenever a filter, a schedule or a length was chosen, and they are few. What the
+tables say of small differences is put to the test on more clips, of another seed.
 """
 
 import json
@@ -22,12 +22,14 @@ WORLD_SEED = 1000  # the grid's worlds have seed 0
 def measure_held_out(grid: Grid, name: str, clips: int) -> list[dict]:
     """Measure the trivial baselines and every row whose weights lie here on `clips` new clips of an embedded world.
 
-    Returns `fresh_records`, in which they are kept and not made again. UserError for real video, which has no more clips.
+    Returns `fresh_records`, in which they are kept and not made again. UserError for real video, which has no more
+    clips.
     """
     world = grid.world(name)
     if world.folder:
         raise UserError(
-            f"{name} is one clip of real video: choose {' or '.join(w.name for w in grid.worlds.values() if not w.folder)}."
+            f"{name} is one clip of real video: choose "
+            f"{' or '.join(w.name for w in grid.worlds.values() if not w.folder)}."
         )
     data, folder, protocol = (
         grid.data_folder(name).with_name("held_out"),
@@ -51,7 +53,10 @@ def measure_held_out(grid: Grid, name: str, clips: int) -> list[dict]:
 
 
 def held_out_records(grid: Grid, name: str, clips: int = 30) -> list[dict]:
-    """Records, as `table` and `paired` take them, of a world's rows on `clips` new clips; those made with other settings are left out."""
+    """Records, as `table` and `paired` take them, of a world's rows on `clips` new clips.
+
+    Those made with other settings are left out.
+    """
     found = read_records(grid.results / grid.world(name).name / "held_out")
     return [
         r

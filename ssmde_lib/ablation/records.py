@@ -24,7 +24,10 @@ def by_clip(results) -> dict[str, dict[str, list]]:
 
 
 def write_record(path: Path, record: dict) -> None:
-    """Five digits, one line a key, so that differences can be read; the file appears under its name only when complete."""
+    """Five digits, one line a key, so that differences can be read.
+
+    The file appears under its name only when complete.
+    """
     record = {key: value if key == "settings" else rounded(value) for key, value in record.items()}
     lines = ",\n".join(f" {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}" for key, value in record.items())
     write_text(path, f"{{\n{lines}\n}}\n")
@@ -80,7 +83,9 @@ def summarise(records: list[dict], region: str, seed: int = 0) -> dict[str, dict
 
 
 def paired(records: list[dict], variant: str, other: str, region: str, seed: int = 0) -> dict | None:
-    """Mean of row - other over the seeds that both have, and its 95 % bootstrap interval over clips; None where nothing is paired.
+    """Mean of row - other over the seeds that both have, and its 95 % bootstrap interval over clips.
+
+    None where nothing is paired.
 
     Both saw the same images of the same clips: the difference of each clip is drawn, not the two errors.
     """
@@ -120,7 +125,10 @@ def table(records: list[dict], seed: int = 0) -> str:
 
 
 def student_table(records: list[dict], seed: int = 0) -> str:
-    """Markdown: each student's AbsRel less its teacher's, paired, with 95 % over clips; empty where no row has a teacher with records."""
+    """Markdown: each student's AbsRel less its teacher's, paired, with 95 % over clips.
+
+    Empty where no row has a teacher with records.
+    """
     regions = [region for region in REGIONS if any(region in record["summary"] for record in records)]
     lines = []
     for name in dict.fromkeys(record["variant"] for record in records if record["variant"] not in BASELINES):
@@ -144,13 +152,19 @@ def difference(figures: dict | None) -> str:
 
 
 def schedule_grid(records: list[dict], region: str) -> np.ndarray:
-    """Mean AbsRel over seeds by quality of the prior (lines) and forgetting schedule (columns, as in MAP); nan where nothing was trained."""
+    """Mean AbsRel over seeds by quality of the prior (lines) and forgetting schedule (columns, as in MAP).
+
+    nan where nothing was trained.
+    """
     means = {name: figures["mean"] for name, figures in summarise(records, region).items()}
     return np.array([[means.get(variant, np.nan) for variant in MAP[quality].values()] for quality in QUALITIES])
 
 
 def schedule_table(records: list[dict]) -> str:
-    """Markdown of `when_to_forget`: a quality a line, a schedule a column, all / static / dynamic; empty unless two priors were tried."""
+    """Markdown of `when_to_forget`: a quality a line, a schedule a column, all / static / dynamic.
+
+    Empty unless two priors were tried.
+    """
     maps = np.stack([schedule_grid(records, region) for region in REGIONS], -1)
     tried = np.isfinite(maps[:, : len(SCHEDULES)]).any((1, 2))
     if tried.sum() < 2:

@@ -1,4 +1,4 @@
-"""One job of a grid, and what it needs: each step is made once, by one process at a time, and only where it is missing."""
+"""One job of a grid and its inputs: each step runs once, only where its output is missing."""
 
 import dataclasses
 import json
@@ -67,7 +67,10 @@ def prepare_data(grid: Grid, name: str) -> Path:
 
 
 def measure_baselines(folder: Path, data: Path, test: list[Clip], protocol: Protocol, settings: dict) -> None:
-    """What needs no learning, as records of their own, `constant.json` and `median.json`; `data` holds the training clips."""
+    """What needs no learning, as records of their own, `constant.json` and `median.json`.
+
+    `data` holds the training clips.
+    """
     predictors = {
         "constant": ("constant depth", lambda: constant),
         "median": ("per-pixel median of the training depth", lambda: training_median(find_clips(data, "train"))),
@@ -122,8 +125,8 @@ def prepare_pseudo(grid: Grid, world: str, quality: str) -> Path:
 def run_variant(grid: Grid, job: Job, *, force: bool = False, weights: bool = False) -> dict:
     """Train and evaluate one job, and return its record, which is also written to `results/`.
 
-    A finished job is not run again unless `force`d, or `weights` are asked for that do not lie here; its record stays then. What
-    it reads is made where it is missing, the teacher too. Interrupted, it goes on where it stopped.
+    A finished job is not run again unless `force`d, or `weights` are asked for that do not lie here; its record stays
+    then. What it reads is made where it is missing, the teacher too. Interrupted, it goes on where it stopped.
     """
     path, finished = grid.record_path(job), grid.changes(job) == [] and not force
     if not finished or weights:
@@ -141,7 +144,10 @@ def publish(grid: Grid) -> None:
 
 
 def export_weights(grid: Grid, job: Job, out: Path) -> list[Path]:
-    """Write a trained job's weights, in half precision, to `out`.safetensors and `out`_pose.safetensors, with their training records."""
+    """Write a trained job's networks, in half precision, with their training records.
+
+    The files are `out`.safetensors and `out`_pose.safetensors.
+    """
     command = (
         f"ssmde ablation run --world {job.world} --variant {job.variant} --seed {job.seed} --profile {grid.profile}"
     )

@@ -17,9 +17,12 @@ QUALITIES = {
 
 @dataclasses.dataclass(frozen=True)
 class Variant:
-    """One configuration: what it changes of the base network's losses and architecture, and whose filtered depth it learns from.
+    """One configuration of the ablation.
 
-    `quality` names the prior that it listens to, `teacher` the row that teaches it, `schedule` what it changes of the grid's.
+    It says what differs from the base network's losses and architecture, and whose filtered depth is the label.
+
+    `quality` names the prior that it listens to, `teacher` the row that teaches it, `schedule` what it changes of the
+    grid's.
     """
 
     title: str

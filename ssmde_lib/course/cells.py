@@ -14,7 +14,10 @@ Write into the cells below, and run them: each says what is right or wrong with 
 def write_exercises(
     notebook: NotebookNode, exercises: list[Exercise], edition: str = STUDENT, nbgrader: bool = False
 ) -> None:
-    """Put the exercises' cells in the place of those that stand in the notebook's section "Exercises"; its other cells stay behind them."""
+    """Put the exercises' cells in the place of those that stand in the notebook's section "Exercises".
+
+    Its other cells stay behind them.
+    """
     start = next(place for place, cell in enumerate(notebook.cells) if cell.source.startswith(HEADING))
     end = next(place for place, cell in enumerate(notebook.cells) if place > start and cell.source.startswith("## "))
     others = [cell for cell in notebook.cells[start + 1 : end] if "ssmde" not in cell.metadata]
@@ -60,7 +63,8 @@ def task(exercise: Exercise) -> str:
     """Title, what to expect, and the task."""
     points = "1 point" if exercise.points == 1 else f"{exercise.points} points"
     lines = [
-        f"**{exercise.id} {exercise.title}** ({exercise.kind}, level {exercise.level} of 3, {exercise.minutes} minutes, {points})",
+        f"**{exercise.id} {exercise.title}** ({exercise.kind}, level {exercise.level} of 3, "
+        f"{exercise.minutes} minutes, {points})",
         "",
         exercise.text,
     ]
@@ -101,7 +105,8 @@ def quoted(answer) -> str:
 def for_the_teacher(exercise: Exercise) -> str:
     """What the instructor's edition adds: time, what is believed, typical mistakes, rubric, hidden cases."""
     lines = [
-        f"> **For the teacher.** {exercise.minutes} minutes, {exercise.points} points. *Misconception:* {exercise.misconception}",
+        f"> **For the teacher.** {exercise.minutes} minutes, {exercise.points} points. "
+        f"*Misconception:* {exercise.misconception}",
         ">",
     ]
     lines += [f"> - Hint: {hint}" for hint in exercise.hints]
@@ -110,7 +115,8 @@ def for_the_teacher(exercise: Exercise) -> str:
             f"> - Typical mistake `{function.__name__}`: {message}" for message, function in exercise.wrong.items()
         ]
         lines.append(
-            f"> - Graded by {len(exercise.visible)} visible and {len(exercise.hidden)} hidden cases, half of the points each."
+            f"> - Graded by {len(exercise.visible)} visible and {len(exercise.hidden)} hidden cases, "
+            "half of the points each."
         )
     if isinstance(exercise, Written):
         lines += [f"> - {points}: {what}" for points, what in exercise.rubric]

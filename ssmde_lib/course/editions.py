@@ -120,5 +120,8 @@ def add_links(notebook: nbformat.NotebookNode, repository: str, stem: str) -> No
     title, *rest = notebook.cells[0].source.split("\n")
     notebook.cells[0].source = "\n".join([title, "", f"[Open in Colab]({colab}) · [Open in Binder]({binder})", *rest])
     folder = repository.split("/")[1]
-    setup = f"# On Colab only: the package, and the folder that the notebooks need\n!git clone --depth 1 https://github.com/{repository}\n%cd {folder}\n%pip install -q ."
+    setup = (
+        "# On Colab only: the package, and the folder that the notebooks need\n"
+        f"!git clone --depth 1 https://github.com/{repository}\n%cd {folder}\n%pip install -q ."
+    )
     notebook.cells.insert(1, nbformat.v4.new_code_cell(setup, id="colab-setup", metadata={"tags": ["skip-execution"]}))

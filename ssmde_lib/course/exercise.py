@@ -1,7 +1,8 @@
 """What an exercise is: five kinds of answers, and the part of each that a student may see.
 
-The bank (`ssmde_lib.course.bank`) holds the whole: solution, hidden cases, typical wrong answers, rubric. `public()` gives the part
-that goes out with a student edition: the stub, the hints, and the visible cases with their expected *values*, no code.
+The bank (`ssmde_lib.course.bank`) holds the whole: solution, hidden cases, typical wrong answers, rubric. `public()`
+gives the part that goes out with a student edition: the stub, the hints, and the visible cases with their expected
+*values*, no code.
 """
 
 import ast

@@ -138,7 +138,10 @@ def of_automatic(bank: dict[str, Exercise]) -> int:
 
 
 def write_table(path: Path, bank: dict[str, Exercise], table: dict[str, dict[str, Grade]]) -> None:
-    """One line a student: points by exercise, empty where a person reads; their sum, of how many, and how many are to be read."""
+    """One line a student: points by exercise, empty where a person reads.
+
+    Their sum, of how many, and how many are to be read.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")

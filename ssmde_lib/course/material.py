@@ -1,4 +1,7 @@
-"""What exercises are made of besides arrays: functions to differentiate, measures of open answers, spoiled clips. No solutions."""
+"""What exercises are made of besides arrays: functions to differentiate, measures of open answers, spoiled clips.
+
+No solutions.
+"""
 
 from typing import NamedTuple
 

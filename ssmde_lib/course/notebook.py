@@ -1,4 +1,7 @@
-"""What notebooks call: `exercise`, `choice`, `predict`, `reveal`, `hint`, `compare_runs`. Each prints one verdict and nothing else."""
+"""What notebooks call: `exercise`, `choice`, `predict`, `reveal`, `hint`, `compare_runs`.
+
+Each prints one verdict and nothing else.
+"""
 
 from collections.abc import Callable
 from functools import cache

@@ -1,4 +1,7 @@
-"""Takes the answers out of handed-in notebooks: functions by their syntax tree, choices, predictions, texts. Nothing is executed here."""
+"""Takes the answers out of handed-in notebooks: functions by their syntax tree, choices, predictions, texts.
+
+Nothing is executed here.
+"""
 
 import ast
 import json

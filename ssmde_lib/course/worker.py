@@ -1,7 +1,7 @@
 """Runs one function of a student in a process of its own, under limits of time, memory and files.
 
-This keeps mistakes (endless loops, huge arrays) from the grader. It is no sandbox: code that means harm can still read what the
-teacher's account can read. Grade strangers' code in a container.
+This keeps mistakes (endless loops, huge arrays) from the grader. It is no sandbox: code that means harm can still read
+what the teacher's account can read. Grade strangers' code in a container.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Augmentation of a whole batch on its device: mirroring (with the intrinsics) and colour jitter, one draw a triplet."""
+"""Augmentation of a whole batch on its device: mirroring (with the intrinsics) and colour jitter, drawn per triplet."""
 
 import torch
 from jaxtyping import Bool, Float
@@ -10,11 +10,13 @@ RGB_TO_YIQ = ((0.299, 0.587, 0.114), (0.5959, -0.2746, -0.3213), (0.2115, -0.522
 
 
 def augment(batch: dict, generator: torch.Generator, flip: float = 0.5, jitter: float = 0.5) -> dict:
-    """The batch, some triplets mirrored, with colour-jittered copies `tgt_aug, prev_aug, next_aug` for the networks' input.
+    """The batch, some triplets mirrored, with colour-jittered copies for the networks' input.
+
+    The copies are `tgt_aug, prev_aug, next_aug`.
 
     batch: `tgt, prev, next` float b 3 h w in [0, 1], `K` b 3 3 pixels, optionally `relative_depth, teacher_depth,
-    teacher_mask` b 1 h w, which are mirrored along. `flip` and `jitter` are the probabilities a triplet. Losses compare the
-    clean frames: the jitter is there for the networks alone (Godard et al. 2019, section 4).
+    teacher_mask` b 1 h w, which are mirrored along. `flip` and `jitter` are the probabilities a triplet. Losses compare
+    the clean frames: the jitter is there for the networks alone (Godard et al. 2019, section 4).
     """
     draw = torch.rand(6, len(batch["K"]), generator=generator, device=generator.device)
     batch = mirror(batch, draw[0] < flip)
@@ -43,10 +45,10 @@ def mirror(batch: dict, mirrored: Bool[Tensor, " b"]) -> dict:
 def colour_transform(
     draw: Float[Tensor, "4 b"], mean: Float[Tensor, "b 3"], jittered: Bool[Tensor, " b"]
 ) -> tuple[Float[Tensor, "b 3 3"], Float[Tensor, " b"]]:
-    """Brightness, contrast and saturation by 0.8 to 1.2 and hue by ±0.1 turns, drawn uniformly, as `matrix @ rgb + offset`.
+    """Random brightness, contrast, saturation (0.8 to 1.2) and hue (±0.1 turns), as `matrix @ rgb + offset`.
 
-    Contrast stretches about the grey of the mean colour; hue rotates the chroma plane of YIQ. All are affine, so that the
-    whole jitter is one product a batch. Where not `jittered`, the identity.
+    Contrast stretches about the grey of the mean colour; hue rotates the chroma plane of YIQ. All are affine, so that
+    the whole jitter is one product a batch. Where not `jittered`, the identity.
     """
     factors = torch.where(jittered, 0.8 + 0.4 * draw[:3], 1.0)
     brightness, contrast, saturation = factors

@@ -41,8 +41,9 @@ def check_intrinsics(K: Float[np.ndarray, "3 3"], size: tuple[int, int]) -> str:
     (height, width), (fx, fy), (cx, cy) = size, np.diag(K)[:2], K[:2, 2]
     if abs(cx / (width - 1) - 0.5) > 0.15 or abs(cy / (height - 1) - 0.5) > 0.15:
         return (
-            f"K belongs to another size: its principal point ({cx:.0f}, {cy:.0f}) is that of about {2 * cx + 1:.0f}x{2 * cy + 1:.0f} pixels, "
-            f"the pictures have {width}x{height}; scale K with camera.resize_intrinsics."
+            f"K belongs to another size: its principal point ({cx:.0f}, {cy:.0f}) is that of about "
+            f"{2 * cx + 1:.0f}x{2 * cy + 1:.0f} pixels, the pictures have {width}x{height}; "
+            "scale K with camera.resize_intrinsics."
         )
     fov = np.rad2deg(2 * np.arctan(width / 2 / fx))
     if not 20 < fov < 130 or not 0.5 < fx / fy < 2:
@@ -69,7 +70,10 @@ def check_motion(images: Images) -> str:
         if stride
         else "move faster, or raise the stride as far as the clip allows"
     )
-    return f"neighbours are too alike: they differ by {moved:.2f} pixels of {THUMBNAIL_WIDTH}, {GOOD_MOTION:g} is wanted; {advice}."
+    return (
+        f"neighbours are too alike: they differ by {moved:.2f} pixels of {THUMBNAIL_WIDTH}, {GOOD_MOTION:g} is wanted; "
+        f"{advice}."
+    )
 
 
 def suggest_stride(images: Images) -> int | None:
@@ -99,7 +103,10 @@ def check_exposure(images: Images) -> str:
         )
     drift = np.percentile(np.abs(whole), 75)
     if drift > np.log(MAX_GAIN):
-        return f"the exposure changes by {np.expm1(drift):.0%} between neighbours: lock exposure and white balance before filming."
+        return (
+            f"the exposure changes by {np.expm1(drift):.0%} between neighbours: "
+            "lock exposure and white balance before filming."
+        )
     return ""
 
 
@@ -118,7 +125,10 @@ def check_depth(depth: Float[np.ndarray, "h w"], max_depth: float) -> str:
     if np.median(depth) > 0.9 * max_depth:
         return "the depth is stuck at the far end: the photometric loss found no parallax; check motion, stride and K."
     if np.std(np.log(depth)) < 0.05:
-        return "the depth is nearly constant: the network has learned nothing here; check motion, stride and K, or train longer."
+        return (
+            "the depth is nearly constant: the network has learned nothing here; check motion, stride and K, "
+            "or train longer."
+        )
     return ""
 
 

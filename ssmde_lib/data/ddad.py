@@ -1,6 +1,7 @@
 """DDAD (Guizilini et al. 2020) in the DGP layout: front camera, LiDAR and poses.
 
-Layout: `<raw>/ddad.json` names the scenes of each split; `<raw>/<scene>/scene_*.json` ties images, LiDAR, calibration and poses.
+Layout: `<raw>/ddad.json` names the scenes of each split; `<raw>/<scene>/scene_*.json` ties images, LiDAR, calibration
+and poses.
 """
 
 import json
@@ -30,7 +31,8 @@ class DdadScene(Sequence):
     CHECKSUM: ClassVar[str] = "md5:c0da97967f76da80f86d6f97d0d98904"
     SIZE: ClassVar[tuple[int, int]] = (384, 640)
     SPARSE: ClassVar[bool] = True
-    # DGP's split numbers. Published figures are on its validation scenes; the test scenes (2) have no public ground truth.
+    # DGP's split numbers. Published figures are on its validation scenes; the test scenes (2) have no public ground
+    # truth.
     TRAIN: ClassVar[str] = "0"
     TEST: ClassVar[str] = "1"
 
@@ -70,8 +72,10 @@ def download_ddad(
 def find_scenes(
     raw: str | Path, names: tuple[str, ...] = (), camera: str = "CAMERA_01", split: str | None = None
 ) -> list[DdadScene]:
-    """The scenes that the data set's JSON names, all or the named ones; DGP's validation scenes are the test split, every tenth
-    training scene is validation."""
+    """The scenes that the data set's JSON names, all or the named ones.
+
+    DGP's validation scenes are the test split, every tenth training scene is validation.
+    """
     root, scene_splits = read_splits(Path(raw))
     scenes = []
     for number, ours in ((DdadScene.TRAIN, "train"), (DdadScene.TEST, "test")):

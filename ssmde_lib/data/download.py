@@ -1,6 +1,7 @@
 """Downloads that resume and are held to a checksum, and archives unpacked without trusting them.
 
-Where no checksum is published, the first download's is recorded in `checksums.json` beside it and later ones are held to it.
+Where no checksum is published, the first download's is recorded in `checksums.json` beside it and later ones are held
+to it.
 """
 
 import json
@@ -41,10 +42,13 @@ class Remote:
 
 
 def download(remote: Remote, folder: str | Path) -> Path | None:
-    """The file in `folder`, fetched if need be: says size, time and licence first, resumes `NAME.part`, checks the checksum.
+    """The file in `folder`, downloaded if need be.
 
-    None where the server does not have an optional file. Raises UserError when the server does not answer or does not have it, when the disk is too small, when the transfer ends
-    early (run again to resume) and when the checksum is not the published or recorded one.
+    Prints size, time and licence first, resumes `NAME.part`, and verifies the checksum.
+
+    None where the server does not have an optional file. Raises UserError when the server does not answer or does not
+    have it, when the disk is too small, when the transfer ends early (run again to resume) and when the checksum is not
+    the published or recorded one.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -87,9 +91,8 @@ def resume(url: str, output_file: str, _pooch, licence: str) -> None:
             tag = response.headers.get("ETag") or response.headers.get("Last-Modified")
             if tag:
                 tag_file.write_text(tag)
-            response.raw.enforce_content_length = (
-                False  # keep what came of a broken transfer; the size is checked below
-            )
+            # Keep what came of a broken transfer; the size is checked below.
+            response.raw.enforce_content_length = False
             with (
                 open(part, "ab" if done else "wb") as file,
                 tqdm(total=size, initial=done, unit="B", unit_scale=True) as bar,
@@ -107,7 +110,8 @@ def announce(path: Path, size: int, missing: int, licence: str) -> None:
     """Say what is about to be fetched, and refuse when the disk cannot hold it."""
     minutes = missing / ASSUMED_SPEED / 60
     click.echo(
-        f"{path.name}: {size / 1e6:,.1f} MB, about {minutes:.0f} min at {ASSUMED_SPEED / 1e6:.0f} MB/s; licence: {licence}"
+        f"{path.name}: {size / 1e6:,.1f} MB, about {minutes:.0f} min at {ASSUMED_SPEED / 1e6:.0f} MB/s; "
+        f"licence: {licence}"
     )
     require_space(path.parent, missing, f"download {path.name}")
 
@@ -116,7 +120,8 @@ def require_space(folder: Path, needed: int, purpose: str) -> None:
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise UserError(
-            f"{folder} has {free / 1e9:.2f} GB free but {needed / 1e9:.2f} GB are needed to {purpose}: use another disk."
+            f"{folder} has {free / 1e9:.2f} GB free but {needed / 1e9:.2f} GB are needed to {purpose}: "
+            "use another disk."
         )
 
 
@@ -167,7 +172,8 @@ def check_member(archive: Path, name: str, is_plain: bool) -> None:
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or ":" in path.parts[:1] or not is_plain:
         raise UserError(
-            f"{archive} holds {name!r}, a link, a device or a path out of its folder: it is not the official file; delete it."
+            f"{archive} holds {name!r}, a link, a device or a path out of its folder: it is not the official file; "
+            "delete it."
         )
 
 

@@ -25,7 +25,10 @@ def read_image(path: str | Path, flags: int | None = None) -> np.ndarray:
 
 
 def ends_early(jpeg: bytes) -> bool:
-    """Whether the end marker is missing after the picture's scan; the segments before it may hold a thumbnail with its own."""
+    """Whether the end marker is missing after the picture's scan.
+
+    The segments before it may hold a thumbnail with its own.
+    """
     position = 2
     while jpeg[position : position + 1] == b"\xff" and jpeg[position + 1 : position + 2] != b"\xda":
         position += 2 + int.from_bytes(jpeg[position + 2 : position + 4], "big")

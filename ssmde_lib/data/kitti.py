@@ -24,8 +24,8 @@ from ssmde_lib.errors import UserError
 EARTH_RADIUS = 6378137.0  # metres, of the Mercator projection that the official development kit uses
 
 
-# The 28 drives that the 697 test images of Eigen et al. 2014 come from: never trained on. Held against SfMLearner's list of test
-# scenes and the drives of Monodepth2's list of test frames.
+# The 28 drives that the 697 test images of Eigen et al. 2014 come from: never trained on. Held against SfMLearner's
+# list of test scenes and the drives of Monodepth2's list of test frames.
 EIGEN_TEST_DRIVES = {
     "2011_09_26": "2 9 13 20 23 27 29 36 46 48 52 56 59 64 84 86 93 96 101 106 117",
     "2011_09_28": "2",
@@ -99,7 +99,7 @@ class KittiDrive(Sequence):
 
 
 def download_drives(raw: str | Path, drives: tuple[str, ...], url: str = KittiDrive.URL) -> None:
-    """Download and unpack drives (2011_09_26_drive_0005) with their calibration and, where there are any, their tracklets."""
+    """Download and unpack drives (2011_09_26_drive_0005) with their calibration and, where published, tracklets."""
     if not drives:
         raise UserError(
             "name the drives to download, such as --drives 2011_09_26_drive_0005: all of KITTI raw is 175 GB."
@@ -126,14 +126,16 @@ def find_drives(
 ) -> list[KittiDrive]:
     """The sequences found under `raw`, all or the named `drives` (0005, 2011_09_26_drive_0005 or …_sync).
 
-    Splits: those of the user's copies of the Eigen-Zhou `lists`, or only the one named by `split`; without lists all in `split`, else
-    by rule: Eigen's 28 test drives are `test`, the last tenth of every other drive `val`, the rest `train`.
+    Splits: those of the user's copies of the Eigen-Zhou `lists`, or only the one named by `split`; without lists all in
+    `split`, else by rule: Eigen's 28 test drives are `test`, the last tenth of every other drive `val`, the rest
+    `train`.
     """
     if not Path(raw).is_dir():
         raise UserError(f"{raw} is not a folder: point --raw to the folder that holds the KITTI recording days.")
     if improved and not any(Path(improved).glob("*/*_drive_*_sync/proj_depth/groundtruth")):
         raise UserError(
-            f"{improved} holds no improved ground truth: unpack data_depth_annotated.zip there, so that train/ and val/ lie in it."
+            f"{improved} holds no improved ground truth: unpack data_depth_annotated.zip there, "
+            "so that train/ and val/ lie in it."
         )
     found = [path for path in sorted(Path(raw).glob("*/*_drive_*_sync")) if path.is_dir()]
     chosen = choose(found, drives, raw, is_named)
@@ -202,7 +204,10 @@ def listed_parts(images: list[str], listed: dict, folder: Path, camera: str) -> 
 
 
 def read_lists(folder: Path) -> dict[str, dict[tuple[str, str], set[int]]]:
-    """The Eigen-Zhou lists that the user fetched, held to their published hashes: split: {(drive, camera): frame numbers}."""
+    """The user's Eigen-Zhou lists, verified by their published hashes.
+
+    Returns split: {(drive, camera): frame numbers}.
+    """
     listed = {}
     for split, (name, lines, begin, end) in LISTS.items():
         path = folder / name
@@ -222,7 +227,10 @@ def read_lists(folder: Path) -> dict[str, dict[tuple[str, str], set[int]]]:
 
 
 def drive_poses(folder: Path, frames: list[str], calibration: Calibration) -> Float[np.ndarray, "n 4 4"] | None:
-    """T_world_cam of every frame by OXTS, metres, the world is the first frame's camera; None where a record is missing."""
+    """T_world_cam of every frame by OXTS, metres, the world is the first frame's camera.
+
+    None where a record is missing.
+    """
     paths = [folder / "oxts" / "data" / f"{Path(frame).stem}.txt" for frame in frames]
     if not all(path.is_file() for path in paths):
         return None
@@ -231,7 +239,10 @@ def drive_poses(folder: Path, frames: list[str], calibration: Calibration) -> Fl
 
 
 def oxts_poses(records: Float[np.ndarray, "n 6"]) -> Float[np.ndarray, "n 4 4"]:
-    """T_world_imu from latitude, longitude (degrees), altitude (m), roll, pitch, yaw (rad): Mercator at the first latitude."""
+    """T_world_imu from latitude, longitude (degrees), altitude (m), roll, pitch, yaw (rad).
+
+    Mercator projection at the first latitude.
+    """
     latitude, longitude, altitude, roll, pitch, yaw = records.T
     scale = np.cos(np.radians(latitude[0])) * EARTH_RADIUS
     T = np.tile(np.eye(4), (len(records), 1, 1))

@@ -60,7 +60,7 @@ def read_tracklet(item: ElementTree.Element) -> Tracklet:
 
 
 def is_moving(tracklet: Tracklet, T_world_velo: dict[int, np.ndarray], fps: float) -> bool:
-    """Whether the object moves through the world faster than MOVING_SPEED over some second (or over all of a shorter track)."""
+    """Whether the object moves faster than MOVING_SPEED over some second, or over all of a shorter track."""
     frames = [frame for frame in sorted(T_world_velo) if tracklet.pose(frame) is not None]
     if len(frames) < 2:
         return False
@@ -77,7 +77,9 @@ def tracklet_mask(
     K: np.ndarray,
     size: tuple[int, int],
 ) -> UInt8[np.ndarray, "h w"]:
-    """Moving objects of a frame at box level: the filled outline of each projected 3D box, 1 + its index among the movers.
+    """Moving objects of a frame at box level.
+
+    The filled outline of each projected 3D box, with the value 1 + its index among the moving objects.
 
     Boxes are painted far to near, standing ones as 0, so that a parked car in front hides what moves behind it.
     """
@@ -120,7 +122,7 @@ def tracklet_masks(
     first_frame: int = 0,
     camera: str = "02",
 ) -> list[UInt8[np.ndarray, "h w"]]:
-    """Box-level masks of what moves, for a clip of consecutive frames of a drive from `first_frame` on, with its own K and size."""
+    """Box-level masks of moving objects for a clip of a drive from `first_frame` on, with the clip's K and size."""
     T_cam_velo = Calibration.read(Path(calibration_folder), camera).T_cam_velo
     tracklets = read_tracklets(tracklets_xml)
     T_world_velo = dict(enumerate(T_world_cam @ T_cam_velo, first_frame))

@@ -85,7 +85,10 @@ class Clip:
         return Path(self.frames[i]).stem
 
     def targets(self, frame_stride: int) -> list[int]:
-        """Frames with both neighbours at distance `step`; of these, those that clip.json names as `targets` (benchmark lists)."""
+        """Frames with both neighbours at distance `step`.
+
+        Of these, those that clip.json names as `targets` (benchmark lists).
+        """
         chosen = self.about.get("targets", range(len(self)))
         return [i for i in chosen if frame_stride <= i < len(self) - frame_stride]
 

@@ -70,7 +70,10 @@ def download_labelled(raw: str | Path, url: str = NyuSequence.URL) -> None:
 
 
 def find_scenes(raw: str | Path, names: tuple[str, ...] = (), split: str | None = None) -> list[NyuSequence]:
-    """The labelled pictures, where the .mat is there, and the raw scenes, all or the named ones, last tenth validation."""
+    """The labelled images, where the .mat exists, and the raw scenes (all or the named ones).
+
+    The last tenth of the scenes is validation.
+    """
     raw = Path(raw)
     sequences = labelled(raw) if not names and (raw / "nyu_depth_v2_labeled.mat").is_file() else []
     found = sorted({path.parent for path in raw.glob("**/r-*.ppm")})
@@ -82,7 +85,8 @@ def find_scenes(raw: str | Path, names: tuple[str, ...] = (), split: str | None 
             )
     if not sequences:
         raise UserError(
-            f"{raw} holds neither nyu_depth_v2_labeled.mat nor scenes with r-*.ppm: use --download or unpack the raw video."
+            f"{raw} holds neither nyu_depth_v2_labeled.mat nor scenes with r-*.ppm: "
+            "use --download or unpack the raw video."
         )
     return sequences
 

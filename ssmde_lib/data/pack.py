@@ -1,4 +1,4 @@
-"""Data that lies in the one layout already: a prepared set as it is, or one clip at another size, with the masks of what moves."""
+"""Data that is in the layout already: a prepared set as it is, or one clip resized, with masks of moving objects."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,12 +52,14 @@ def import_data(
 ) -> None:
     """Make `folder` the data set `out`: a prepared set (train/, val/, test/) by links, a single clip by `import_clip`.
 
-    Raises UserError where the folder is absent, lacks a split, or was prepared at another size than `size` (height, width).
+    Raises UserError where the folder is absent, lacks a split, or was prepared at another size than `size` (height,
+    width).
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(
-            f"{folder} is not there: prepare the data first (docs/data.md), or set data_folder of 01_data to where it lies."
+            f"{folder} is not there: prepare the data first (docs/data.md), "
+            "or set data_folder of 01_data to where it lies."
         )
     if any((folder / split).is_dir() for split in SPLITS):
         link_splits(folder, Path(out), size)
@@ -72,7 +74,8 @@ def link_splits(folder: Path, out: Path, size: tuple[int, int]) -> None:
             if clip.size != size:
                 there, wanted = ("{}x{}".format(*each) for each in (clip.size, size))
                 raise UserError(
-                    f"{clip.path} was prepared at {there}, not at {wanted}: set height and width of 01_data, or prepare it again."
+                    f"{clip.path} was prepared at {there}, not at {wanted}: set height and width of 01_data, "
+                    "or prepare it again."
                 )
         link(out / split, (folder / split).resolve())
 
@@ -91,9 +94,9 @@ def import_clip(
 ) -> None:
     """Write one clip of the layout as the train, val and test split of `out`, at `size` (height, width).
 
-    All frames are kept, at most `limit`; sparse depth moves to its nearest pixel, none is interpolated. `tracklets` is the
-    tracklet_labels.xml of the same KITTI raw drive, in its official place beside the day's calibration: movers at box level.
-    Raises UserError where something is missing.
+    All frames are kept, at most `limit`; sparse depth moves to its nearest pixel, none is interpolated. `tracklets` is
+    the tracklet_labels.xml of the same KITTI raw drive, in its official place beside the day's calibration: movers at
+    box level. Raises UserError where something is missing.
     """
     clip = Clip(folder)
     masks = None

@@ -1,8 +1,8 @@
 """What all preparations share: from a recording at full resolution to a clip of the one on-disk layout (docs/data.md).
 
-An adapter describes its data set as `Sequence` objects. `prepare` leaves near-static frames out, undistorts, resizes, and
-writes the clips, over several processes. A clip is built aside and moved into place when it is whole: what an interrupted
-run left is taken up again.
+An adapter describes its data set as `Sequence` objects. `prepare` leaves near-static frames out, undistorts, resizes,
+and writes the clips, over several processes. A clip is built aside and moved into place when it is whole: what an
+interrupted run left is taken up again.
 """
 
 import json
@@ -34,8 +34,9 @@ JPEG_QUALITY = 95
 class Sequence:
     """One camera's recording; an adapter overrides the facts and says how frame i is read at full resolution.
 
-    `frames` are the source's names in order of time, `K` 3x3 pixels, `poses` T_world_cam n 4 4 metres, `distortion` OpenCV's
-    k1 k2 p1 p2 k3. Where `targets` is given only those frames are meant to be targets of triplets, the others neighbours.
+    `frames` are the source's names in order of time, `K` 3x3 pixels, `poses` T_world_cam n 4 4 metres, `distortion`
+    OpenCV's k1 k2 p1 p2 k3. Where `targets` is given only those frames are meant to be targets of triplets, the others
+    neighbours.
     """
 
     SOURCE: ClassVar[str] = ""
@@ -78,8 +79,8 @@ def prepare(
     """Write every sequence as a clip of `size` (height, width) under `out`, and return and write `summary.json`.
 
     Frames of the test split and of sequences with given targets are all kept; elsewhere a frame that moved less than
-    `min_motion` since the last kept one is dropped. `limit` caps the frames a sequence. Raises UserError where a clip of that
-    name was prepared with other settings.
+    `min_motion` since the last kept one is dropped. `limit` caps the frames a sequence. Raises UserError where a clip
+    of that name was prepared with other settings.
     """
     if size[0] % 32 or size[1] % 32 or min(size) <= 0:
         raise UserError(
@@ -102,7 +103,10 @@ def prepare(
 
 @contextmanager
 def workers(processes: int):
-    """A lazy, ordered `map` over that many processes, spawned: a fork of a process that has run OpenCV or torch can hang."""
+    """A lazy, ordered `map` over `workers` spawned processes.
+
+    Spawned, because a fork of a process that has run OpenCV or torch can hang.
+    """
     if processes <= 1:
         yield map
         return
@@ -172,13 +176,19 @@ def thumbnail(image: UInt8[np.ndarray, "_ _ 3"]) -> UInt8[np.ndarray, "h w"]:
 
 
 def motion(before: UInt8[np.ndarray, "h w"], after: UInt8[np.ndarray, "h w"]) -> float:
-    """Median length of the optical flow in pixels: a car that drives by a standing camera does not count as its motion."""
+    """Median length of the optical flow in pixels.
+
+    The median, so that a car that passes a standing camera does not count as camera motion.
+    """
     flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST).calc(before, after, None)
     return float(np.median(np.linalg.norm(flow, axis=-1)))
 
 
 def write_frame(sequence: Sequence, folder: Path, size: tuple[int, int], task: tuple[int, int]) -> None:
-    """Write frame `task` = (number, index in the sequence) with what is known of it; the image last, as a sign that all is there."""
+    """Write frame `task` = (number, index in the sequence) with what is known of it.
+
+    The image last, as a sign that all is there.
+    """
     number, i = task
     path = folder / f"{number:06d}.jpg"
     if path.is_file():
@@ -199,7 +209,7 @@ def write_frame(sequence: Sequence, folder: Path, size: tuple[int, int], task: t
 
 
 def undistortion(sequence: Sequence, size: tuple[int, int]):
-    """Intrinsics of the undistorted picture, scaled so that every pixel of it is seen, and the function that makes it."""
+    """Intrinsics of the undistorted image, scaled so that all its pixels are known, and the function that makes it."""
     if sequence.distortion is None:
         return sequence.K, lambda image, interpolation: image
     distortion = np.array(sequence.distortion)
@@ -211,7 +221,7 @@ def undistortion(sequence: Sequence, size: tuple[int, int]):
 def project_points(
     points: Float[np.ndarray, "n 3"], K: Float[np.ndarray, "3 3"], size: tuple[int, int]
 ) -> Float[np.ndarray, "h w"]:
-    """Depth map of points in the camera's frame: each at its nearest pixel, the nearest point of a pixel wins, 0 elsewhere."""
+    """Depth map of points in the camera's frame: the nearest point at each nearest pixel, 0 elsewhere."""
     points = points[points[:, 2] > 0.1]
     x, y = np.rint((points @ K.T)[:, :2] / points[:, 2:]).astype(np.int64).T
     inside = (x >= 0) & (x < size[1]) & (y >= 0) & (y < size[0])
@@ -284,7 +294,10 @@ def split_by_rule(frames: list, split: str | None) -> list[tuple[str, list]]:
 
 
 def script_options(size: tuple[int, int]):
-    """The command-line options that all preparation scripts share; `size` is the benchmark's training (height, width)."""
+    """The command-line options that all preparation scripts share.
+
+    `size` is the benchmark's training (height, width).
+    """
     options = [
         click.option("--raw", required=True, help="Folder of the official files, as they unpack."),
         click.option("--out", required=True, help="Folder to write the prepared data set to."),

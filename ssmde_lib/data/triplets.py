@@ -26,18 +26,25 @@ class FrameCache:
 
 
 class Triplets(Dataset):
-    """Target frames with their two neighbours, kept in memory as uint8 where they need at most `memory` bytes, else read when asked for.
+    """Target frames with their two neighbours, as items for a loader.
 
-    Items: `tgt, prev, next` uint8 3 h w; `K` float32 3 3; with `pseudo` (a folder of the same splits and clips written by
-    `prior.write_pseudo_depth`) `relative_depth` float32 1 h w; with `labels` (07_multiview_mask) `teacher_depth` float32 1 h w
-    and `teacher_mask` bool 1 h w. `step` is the distance of the neighbours in frames. Frames of another `size` (h, w) are resized to it
-    when they are read, with their intrinsics; maps and labels are not.
+    They are kept in memory as uint8 where they need at most `memory` bytes, else read on demand.
+
+    Items: `tgt, prev, next` uint8 3 h w; `K` float32 3 3; with `pseudo` (a folder of the same splits and clips written
+    by `prior.write_pseudo_depth`) `relative_depth` float32 1 h w; with `labels` (07_multiview_mask) `teacher_depth`
+    float32 1 h w and `teacher_mask` bool 1 h w. `step` is the distance of the neighbours in frames. Frames of another
+    `size` (h, w) are resized to it when they are read, with their intrinsics; maps and labels are not.
     """
 
     def __init__(
-        self, clips: list[Clip], frame_stride: int = 1, pseudo: Path | None = None, labels: Path | None = None, memory: float = IN_MEMORY,
+        self,
+        clips: list[Clip],
+        frame_stride: int = 1,
+        pseudo: Path | None = None,
+        labels: Path | None = None,
+        memory: float = IN_MEMORY,
         size: tuple[int, int] | None = None,
-    ):  # fmt: skip
+    ):
         sizes = {size} if size else {clip.size for clip in clips}
         if len(sizes) != 1:
             raise UserError(f"clips have different sizes {sorted(sizes)}: prepare the data set at one size.")
@@ -50,7 +57,8 @@ class Triplets(Dataset):
         self.index = [(c, i) for c, clip in enumerate(clips) for i in clip.targets(frame_stride)]
         if not self.index:
             raise UserError(
-                f"{clips[0].path} has too few frames for triplets with step {frame_stride}: use longer clips or a smaller step."
+                f"{clips[0].path} has too few frames for triplets with step {frame_stride}: "
+                "use longer clips or a smaller step."
             )
         bytes_a_pixel = 3 + 4 * bool(pseudo) + 3 * bool(labels)
         held = height * width * sum(map(len, clips)) * bytes_a_pixel <= memory

@@ -113,7 +113,10 @@ def preparation(kind: type[TumSequence], about: str) -> click.Command:
 def find_sequences(
     kind: type[TumSequence], raw: str | Path, names: tuple[str, ...] = (), split: str | None = None
 ) -> list[TumSequence]:
-    """The sequences under `raw`, all or the named ones; `kind.TEST` are the test split, of others the last tenth is validation."""
+    """The sequences under `raw`, all or the named ones.
+
+    `kind.TEST` are the test split, of others the last tenth is validation.
+    """
     found = sorted(path.parent for path in Path(raw).glob("**/rgb") if path.is_dir())
     sequences = []
     for folder in choose(
@@ -181,7 +184,7 @@ def match_depth(images: list[Path], times: Float[np.ndarray, " n"], depth: list[
 def interpolate_poses(
     trajectory: Float[np.ndarray, "m 8"], times: Float[np.ndarray, " n"]
 ) -> tuple[Float[np.ndarray, "n 4 4"], Bool[np.ndarray, " n"]]:
-    """Poses at the given times from lines `time tx ty tz qx qy qz qw`, and where two of them are close enough for it."""
+    """Poses at the given times from lines `time tx ty tz qx qy qz qw`, and which times have close enough neighbours."""
     trajectory = trajectory[np.unique(trajectory[:, 0], return_index=True)[1]]
     if len(trajectory) < 2:
         raise UserError("groundtruth.txt needs at least two poses: unpack the sequence again.")

@@ -64,7 +64,10 @@ def open_recording(
     stride: int = 1,
     split: str | None = None,
 ) -> list[Sequence]:
-    """The clips of a folder of pictures or a video file; intrinsics as `find_intrinsics`. Raises UserError on what cannot be read."""
+    """The clips of a folder of pictures or a video file; intrinsics as `find_intrinsics`.
+
+    Raises UserError on what cannot be read.
+    """
     source = Path(source)
     if stride < 1:
         raise UserError(f"--stride is {stride}: give 1 or more.")
@@ -98,7 +101,7 @@ def open_recording(
 def find_intrinsics(
     size: tuple[int, int], fov: float | None = None, k_file: str | Path | None = None, picture: Path | None = None
 ) -> Float[np.ndarray, "3 3"]:
-    """K of pictures of (height, width): a text file with 3x3 numbers, a horizontal field of view in degrees, or the picture's EXIF.
+    """K of images of (height, width), from a 3x3 text file, a horizontal field of view in degrees, or EXIF.
 
     The principal point of the last two is the middle of the picture, pixel centres at integers.
     """
@@ -107,20 +110,23 @@ def find_intrinsics(
         K = read_table(k_file, 3)
         if K.shape != (3, 3) or not (0.2 < K[0, 2] / width < 0.8 and 0.2 < K[1, 2] / height < 0.8):
             raise UserError(
-                f"{k_file} does not fit pictures of {width}x{height}: give the 3x3 K for the original size of the pictures."
+                f"{k_file} does not fit pictures of {width}x{height}: "
+                "give the 3x3 K for the original size of the pictures."
             )
         return K
     if fov is not None:
         if not 1 < fov < 170:
             raise UserError(
-                f"--fov is {fov}: give the horizontal field of view in degrees, between 1 and 170 (a phone has about 65)."
+                f"--fov is {fov}: give the horizontal field of view in degrees, "
+                "between 1 and 170 (a phone has about 65)."
             )
         focal = width / 2 / tan(radians(fov) / 2)
     else:
         focal = exif_focal(picture) * hypot(height, width) / DIAGONAL_35MM if picture else 0
         if not focal:
             raise UserError(
-                "intrinsics are unknown: give --fov (a phone has about 65 degrees) or --k-file; no EXIF focal length was found."
+                "intrinsics are unknown: give --fov (a phone has about 65 degrees) or --k-file; "
+                "no EXIF focal length was found."
             )
     return np.array([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]])
 
@@ -134,9 +140,12 @@ def exif_focal(picture: Path) -> float:
 def calibrate(
     pictures: list[UInt8[np.ndarray, "h w 3"]], corners: tuple[int, int]
 ) -> tuple[Float[np.ndarray, "3 3"], float]:
-    """K, and the reprojection error in pixels, from pictures of a flat checkerboard with (columns, rows) inner corners (Zhang 2000).
+    """K and the reprojection error in pixels, from images of a flat checkerboard (Zhang 2000).
 
-    Lens distortion is fitted with it, so that K is right near the middle. Raises UserError with fewer than 5 usable pictures.
+    The board has (columns, rows) inner corners.
+
+    Lens distortion is fitted with it, so that K is right near the middle. Raises UserError with fewer than 5 usable
+    pictures.
     """
     found = [corner_points(picture, corners) for picture in pictures]
     found = [points for points in found if points is not None]

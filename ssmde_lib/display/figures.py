@@ -3,8 +3,8 @@
     figure = image_grid([[image, colourise(depth)]], titles=["image", "depth"])
     show(figure, alt="a street and its depth", caption="Near is bright.")
 
-Colour maps are perceptually uniform and colour-blind safe; masks are told by hatch and colour. Images are `h w 3` RGB (uint8, or
-float in [0, 1]) or `h w`, as numpy arrays or tensors on any device; tensors may also be `3 h w`.
+Colour maps are perceptually uniform and colour-blind safe; masks are told by hatch and colour. Images are `h w 3` RGB
+(uint8, or float in [0, 1]) or `h w`, as numpy arrays or tensors on any device; tensors may also be `3 h w`.
 """
 
 import io
@@ -43,7 +43,10 @@ def show(figure: Figure, *, alt: str, caption: str = "") -> None:
 
 
 def tint(values, low: float | None = None, high: float | None = None, colour_map: str = ERROR_MAP) -> np.ndarray:
-    """A map `h w` of numbers (error, weight, …) as uint8 RGB `h w 3`, bright is high; the range is its own unless given."""
+    """A map `h w` of numbers (error, weight, …) as uint8 RGB `h w 3`, bright is high.
+
+    The range is its own unless given.
+    """
     values = to_image(values).astype(np.float64)
     low, high = (np.nanmin(values) if low is None else low), (np.nanmax(values) if high is None else high)
     colours = colormaps[colour_map](np.clip((values - low) / max(high - low, 1e-12), 0, 1))[..., :3]
@@ -90,8 +93,15 @@ def draw_mask(axis: Axes, mask, kind: int = 0, label: str | None = None) -> None
     colour, hatch = MASK_COLOURS[kind % len(MASK_COLOURS)], MASK_HATCHES[kind % len(MASK_HATCHES)]
     if mask.any():
         with plt.rc_context({"hatch.linewidth": 0.6}):
-            contours = axis.contourf(np.pad(mask, 1), levels=[0.5, 1.5], colors=[colour], alpha=0.35, hatches=[hatch], origin=None,
-                                     extent=(-1, mask.shape[1], -1, mask.shape[0]))  # fmt: skip
+            contours = axis.contourf(
+                np.pad(mask, 1),
+                levels=[0.5, 1.5],
+                colors=[colour],
+                alpha=0.35,
+                hatches=[hatch],
+                origin=None,
+                extent=(-1, mask.shape[1], -1, mask.shape[0]),
+            )
             contours.set_edgecolor(colour)
     if label:
         axis.fill_between([], [], [], facecolor=colour, alpha=0.5, hatch=hatch, edgecolor=colour, label=label)
@@ -134,7 +144,10 @@ def value_map(
 def point_cloud(
     points, colours, azimuth: float = 20.0, elevation: float = 20.0, limit: int = 20_000, width: float = 7.0
 ) -> Figure:
-    """A preview of points `n 3` (camera frame: x right, y down, z forward) in their colours `n 3`; at most `limit` are drawn."""
+    """A preview of points `n 3` (camera frame: x right, y down, z forward) in their colours `n 3`.
+
+    At most `limit` are drawn.
+    """
     points, colours = np.asarray(points), np.asarray(colours)
     colours = colours / 255 if colours.dtype == np.uint8 else colours
     step = -(-len(points) // limit)

@@ -96,7 +96,10 @@ def results_table(run_folder: Path) -> str:
 
 
 def build_site(run_folder: Path) -> Path:
-    """Write the pages of a run and return the path of its index; notebooks that have not been executed are listed as such."""
+    """Write the pages of a run and return the path of its index.
+
+    Notebooks that have not been executed are listed as such.
+    """
     root = find_root()
     executed = {path.stem: path for path in sorted((run_folder / "notebooks").glob("*.ipynb"))}
     if not executed:
@@ -134,16 +137,19 @@ def index_page(run_folder: Path, rows: list[str], manifests: dict[str, dict]) ->
     )
     run = html.escape(run_folder.resolve().name)
     return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>SS-MDE: {run}</title>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>SS-MDE: {run}</title>
 <style>{STYLE}</style></head><body>
 <h1>Self-supervised self-distillation for monocular depth</h1>
 <p>Run <b>{run}</b> <span class="note">({made})</span></p>
 <h2>Results</h2>
 {results_table(run_folder)}
 <h2>Notebooks, as executed</h2>
-<div class="scroll"><table><tr><th></th><th>notebook</th><th class="number">time</th><th class="number">peak memory</th></tr>
+<div class="scroll"><table>
+<tr><th></th><th>notebook</th><th class="number">time</th><th class="number">peak memory</th></tr>
 {"".join(rows)}</table></div>
-<p class="note">Time inside the notebooks: {total}. Parameters, hashes and package versions stand in each stage's stage.json.</p>
+<p class="note">Time inside the notebooks: {total}.
+Parameters, hashes and package versions stand in each stage's stage.json.</p>
 </body></html>
 """
 

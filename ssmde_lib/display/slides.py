@@ -1,7 +1,7 @@
 """Slides with a run's figures: Markdown in, pages out that request nothing from a network.
 
-In a deck, `![](run:STAGE/CELL)` is the figure of a cell of the executed notebook, by the cell's id, and `{run:STAGE/FILE.md}` a table that the
-stage wrote. Equations become MathML.
+In a deck, `![](run:STAGE/CELL)` is the figure of a cell of the executed notebook, by the cell's id, and
+`{run:STAGE/FILE.md}` a table that the stage wrote. Equations become MathML.
 """
 
 import base64
@@ -78,5 +78,8 @@ def read_table(path: Path) -> str:
     help="Folder to write to.",
 )
 def slides(run_folder: Path, out: Path) -> None:
-    """Build the four decks of slides with the figures of RUN_FOLDER, a run of the tutorial; open OUT/html/index.html."""
+    """Build the four decks of slides with the figures of RUN_FOLDER, a run of the tutorial.
+
+    Open OUT/html/index.html.
+    """
     click.echo(f"the slides: {build_slides(find_root() / 'slides', run_folder, out)}")

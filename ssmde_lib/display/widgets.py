@@ -21,7 +21,9 @@ def filmstrip(
     columns: int = 4,
     interactive: bool = False,
 ) -> None:
-    """Show `draw(value)`, an image `h w 3` (uint8, or float in [0, 1]) or `h w`, for every value; `name` is what varies.
+    """Show `draw(value)`, an image `h w 3` (uint8, or float in [0, 1]) or `h w`, for every value.
+
+    `name` is what varies.
 
     With `interactive` a slider over the same values follows.
     """

@@ -16,7 +16,8 @@ def constant(images: UInt8[np.ndarray, "b h w 3"]) -> Float[np.ndarray, "b h w"]
 def training_median(clips: list[Clip], frames: int = 200):
     """A predictor that answers every image with the per-pixel median depth of at most `frames` training frames.
 
-    Pixels that were never measured get the median of all the others. Needs ground truth, as no self-supervised method does.
+    Pixels that were never measured get the median of all the others. Needs ground truth, as no self-supervised method
+    does.
     """
     index = [(clip, i) for clip in clips if (clip.path / "depth").is_dir() for i in range(len(clip))]
     chosen = [index[k] for k in np.linspace(0, len(index) - 1, min(frames, len(index))).astype(int)]

@@ -33,7 +33,9 @@ class Sample:
 def evaluate_clips(
     predict: Predict, clips: list[Clip], protocol: Protocol, *, batch: int = 8, progress: bool = False
 ) -> Results:
-    """Run `predict` (uint8 RGB images b h w 3 to depth b h w, up to the protocol's alignment) on all frames with a depth map.
+    """Run `predict` on all frames with a depth map.
+
+    `predict` maps uint8 RGB images b h w 3 to depth b h w, up to the protocol's alignment.
 
     Where a clip names `targets` (a benchmark's list) only these count.
     """
@@ -56,7 +58,7 @@ def predictions_of(predict: Predict, clips: list[Clip], protocol: Protocol, batc
 
 
 def read_truth(clip: Clip, i: int) -> Float[np.ndarray, "h w"] | None:
-    """True depth of frame i in metres, 0 where unknown: at full resolution where the preparation kept it (`gt_depth/`)."""
+    """True depth of frame i in metres, 0 where unknown; at full resolution where `gt_depth/` exists."""
     path = clip.path / "gt_depth" / f"{clip.stem(i)}.png"
     if not path.is_file():
         return clip.depth(i)
@@ -74,7 +76,10 @@ def predict_averaged(
 
 
 def evaluate(samples: Iterable[Sample], protocol: Protocol) -> Results:
-    """Evaluate predictions made elsewhere, too; an image that comes twice is a UserError, one without valid pixels is left out."""
+    """Evaluate predictions made elsewhere, too.
+
+    An image that comes twice is a UserError, one without valid pixels is left out.
+    """
     records, seen = [], set()
     for sample in samples:
         key = (sample.clip, sample.frame)
@@ -102,7 +107,8 @@ def evaluate_image(sample: Sample, protocol: Protocol) -> dict | None:
     pred = resize_depth(sample.pred, sample.gt.shape, protocol.resize_inverse)
     if not (np.isfinite(pred).all() and (pred > 0).all()):
         raise UserError(
-            f"the predicted depth of frame {sample.frame} of {sample.clip} is not finite and positive: check the network."
+            f"the predicted depth of frame {sample.frame} of {sample.clip} is not finite and positive: "
+            "check the network."
         )
     alignment = fit_alignment(pred, sample.gt, valid, protocol.alignment)
     # Sparse truth is the common case: everything but the edges needs the valid pixels alone.
@@ -125,7 +131,10 @@ def evaluate_image(sample: Sample, protocol: Protocol) -> dict | None:
 def resize_depth(
     depth: Float[np.ndarray, "_ _"], size: tuple[int, int], inverse: bool = False
 ) -> Float[np.ndarray, "h w"]:
-    """Bilinear resize to (h, w), of depth or of inverse depth; pixel centres as in docs/design.md, which are OpenCV's."""
+    """Bilinear resize to (h, w), of depth or of inverse depth.
+
+    Pixel centres as in docs/design.md, which are OpenCV's.
+    """
     if depth.shape == size:
         return depth
     if inverse:

@@ -13,10 +13,10 @@ from ssmde_lib.metrics import ALIGNMENTS
 class Protocol:
     """How a benchmark compares a prediction with the truth.
 
-    `crop` is (top, bottom, left, right) as fractions of the ground truth's size. `alignment` is one of `metrics.ALIGNMENTS`,
-    fitted once an image over all its valid pixels. The prediction is resized bilinearly to the ground truth's size, as depth or
-    (`resize_inverse`) as inverse depth; it is aligned first and clamped to the range afterwards. `dense` ground truth also
-    gets edge errors. `depth_bins` are bounds in metres.
+    `crop` is (top, bottom, left, right) as fractions of the ground truth's size. `alignment` is one of
+    `metrics.ALIGNMENTS`, fitted once an image over all its valid pixels. The prediction is resized bilinearly to the
+    ground truth's size, as depth or (`resize_inverse`) as inverse depth; it is aligned first and clamped to the range
+    afterwards. `dense` ground truth also gets edge errors. `depth_bins` are bounds in metres.
     """
 
     name: str

@@ -93,7 +93,10 @@ class Results:
 
 
 def comparison_table(results: dict[str, Results], region: str = "all") -> str:
-    """Markdown: a row a predictor, with AbsRel's bootstrap interval; predictors that never saw the region are left out."""
+    """Markdown: a row a predictor, with AbsRel's bootstrap interval.
+
+    Predictors that never saw the region are left out.
+    """
     rows = []
     for name, result in results.items():
         if region not in result.regions():
@@ -113,7 +116,7 @@ def paired_difference(
     level: float = 0.95,
     seed: int = 0,
 ) -> dict[str, float | list[float] | None]:
-    """Mean of a - b over the same images, and its bootstrap interval over clips (None with a single clip): is it more than chance?"""
+    """Mean of a - b over the same images, and its bootstrap interval over clips (None with a single clip)."""
     if [(r["clip"], r["frame"]) for r in a.records] != [(r["clip"], r["frame"]) for r in b.records]:
         raise UserError("the two results hold different images: evaluate both on the same clips.")
     difference = a.region_summary(region)[metric] - b.region_summary(region)[metric]

@@ -1,6 +1,7 @@
 """The pinhole camera: pixel grid, back-projection, projection, and what resizing and cropping do to its intrinsics.
 
-Pixel centres are integers and the top-left one is (0, 0); x points right, y down, z forward (docs/design.md, "Conventions").
+Pixel centres are integers and the top-left one is (0, 0); x points right, y down, z forward (docs/design.md,
+"Conventions").
 """
 
 from typing import TypeVar
@@ -45,16 +46,22 @@ def backproject(depth: Float[Tensor, "b 1 h w"], K: Float[Tensor, "b 3 3"]) -> F
 def project(
     points: Float[Tensor, "b 3 h w"], K: Float[Tensor, "b 3 3"]
 ) -> tuple[Float[Tensor, "b 2 h w"], Float[Tensor, "b 1 h w"]]:
-    """Pixels (x, y) and depth (z) of points of the camera's frame; points behind the camera land far outside of the image."""
+    """Pixels (x, y) and depth (z) of points of the camera's frame.
+
+    Points behind the camera land far outside of the image.
+    """
     homogeneous = (K @ points.flatten(2)).unflatten(2, points.shape[-2:])
     return homogeneous[:, :2] / points[:, 2:].clamp(min=NEAR), points[:, 2:]
 
 
 def normals(depth: Float[Tensor, "b 1 h w"], K: Float[Tensor, "b 3 3"]) -> Float[Tensor, "b 3 h w"]:
-    """Unit surface normals in the camera's frame, facing the camera, by central differences; borders repeat their neighbours.
+    """Unit surface normals in the camera's frame, facing the camera, by central differences.
 
-    The cross product of the differences of back-projected points, their common factors removed: with a = (Z+ - Z-) / (Z+ + Z-)
-    along x and b along y it is (fx a, fy b, -(1 + (x - cx) a + (y - cy) b)): exact on planes and blind to the scale of depth.
+    Borders repeat their neighbours.
+
+    The cross product of the differences of back-projected points, their common factors removed: with a = (Z+ - Z-) /
+    (Z+ + Z-) along x and b along y it is (fx a, fy b, -(1 + (x - cx) a + (y - cy) b)): exact on planes and blind to the
+    scale of depth.
     """
     height, width = depth.shape[-2:]
     a = half_relative_difference(depth[..., 1:-1, 2:], depth[..., 1:-1, :-2])

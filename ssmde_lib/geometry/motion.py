@@ -21,8 +21,8 @@ def skew(v: Float[Tensor, "b 3"]) -> Float[Tensor, "b 3 3"]:
 def exp_so3(axis_angle: Float[Tensor, "b 3"]) -> Float[Tensor, "b 3 3"]:
     """Rotation about an axis by its length in radians: Rodrigues' I + sin(a)/a S + (1 - cos(a))/a² S².
 
-    Near zero the two factors come from their Taylor series, so that the gradient there is the true one (skew's), neither
-    zero nor NaN: training starts at standstill.
+    Near zero the two factors come from their Taylor series, so that the gradient there is the true one (skew's),
+    neither zero nor NaN: training starts at standstill.
     """
     squared = axis_angle.square().sum(-1)[..., None, None]
     small = squared < 1e-4

@@ -16,7 +16,10 @@ def log_ratio(depth: Float[Tensor, "b ..."], other: Float[Tensor, "b ..."]) -> F
 def centred_log_ratio(
     depth: Float[Tensor, "b ..."], other: Float[Tensor, "b ..."], mask: Bool[Tensor, "b ..."] | None = None
 ) -> Float[Tensor, "b ..."]:
-    """The log ratio without each image's median over `mask` (0 where that is empty): blind to scale. The median has no gradient."""
+    """The log ratio without each image's median over `mask` (0 where that is empty): blind to scale.
+
+    The median has no gradient.
+    """
     ratio = log_ratio(depth, other)
     counted = ratio.detach() if mask is None else ratio.detach().masked_fill(~mask, torch.nan)
     median = counted.flatten(1).nanmedian(1).values.nan_to_num()

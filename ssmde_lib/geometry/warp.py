@@ -74,6 +74,9 @@ def depth_difference(
     K: Float[Tensor, "b 3 3"],
     T_src_tgt: Float[Tensor, "b 4 4"],
 ) -> tuple[Float[Tensor, "b 1 h w"], Bool[Tensor, "b 1 h w"]]:
-    """D_diff in [0, 1] between the target's depth moved into the source's frame and the source's own depth there, and where it is valid."""
+    """Geometric inconsistency D_diff in [0, 1], and where it is valid (Bian et al. 2019).
+
+    It compares the target's depth, moved into the source's frame, with the source's own depth there.
+    """
     sampled, valid, computed, _ = synthesize(depth_src, depth_tgt, K, T_src_tgt)
     return relative_difference(computed.clamp(min=NEAR), sampled), valid

@@ -21,7 +21,9 @@ BUNDLED_STUDENT = WEIGHTS / "student.safetensors"
 
 
 def load_depth_network(path: str | Path = BUNDLED_STUDENT, device: torch.device | str = "cpu") -> DepthNet:
-    """A depth network in eval mode: RGB b 3 h w in [0, 1] to disparities, finest first; `net.depth` turns them into depth.
+    """A depth network in eval mode: RGB b 3 h w in [0, 1] to disparities, finest first.
+
+    `net.depth` turns them into depth.
 
     Args:
         path: Our `.safetensors`, a folder of Monodepth2's (`encoder.pth`, `depth.pth`), or a `.ckpt` of SC-Depth.
@@ -50,7 +52,10 @@ def read_depth_network(path: Path) -> tuple[DepthNet, dict]:
 
 
 def fold_batch_norm(net: nn.Module) -> nn.Module:
-    """A copy for inference whose convolutions have taken in the batch norm that follows them; same outputs, fewer passes."""
+    """A copy for inference whose convolutions have taken in the batch norm that follows them.
+
+    Same outputs, fewer passes.
+    """
     net = copy.deepcopy(net).eval()
     for module in net.modules():
         # Registration order is execution order for such pairs in all our networks.

@@ -16,7 +16,10 @@ from ssmde_lib.errors import UserError
 
 @dataclass
 class Source:
-    """Where pictures come from; `moving` sources are one sequence, whose scale is kept steady and of which a video is made."""
+    """Where pictures come from.
+
+    `moving` sources are one sequence, whose scale is kept steady and of which a video is made.
+    """
 
     frames: Iterator[tuple[str, UInt8[np.ndarray, "h w 3"] | UserError]]
     count: int | None

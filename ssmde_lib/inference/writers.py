@@ -16,8 +16,9 @@ from ssmde_lib.inference.sources import quiet_opencv
 class ScaleSmoother:
     """Takes frame-to-frame flicker of scale out of a video and lets slow changes pass.
 
-    The median log ratio of successive depth maps is a random walk of flicker plus true change; the correction is that walk
-    minus its exponential average, with a memory of about `memory` frames. A jump beyond `cut` is a new scene and starts anew.
+    The median log ratio of successive depth maps is a random walk of flicker plus true change; the correction is that
+    walk minus its exponential average, with a memory of about `memory` frames. A jump beyond `cut` is a new scene and
+    starts anew.
     """
 
     def __init__(self, memory: float = 10.0, cut: float = 1.5):
@@ -52,7 +53,10 @@ def write_point_cloud(
     K: Float[np.ndarray, "3 3"],
     far: float | None = None,
 ) -> None:
-    """Binary .ply of coloured points in the camera's frame (x right, y down, z forward); points beyond `far` are left out."""
+    """Binary .ply of coloured points in the camera's frame (x right, y down, z forward).
+
+    Points beyond `far` are left out.
+    """
     y, x = np.mgrid[: depth.shape[0], : depth.shape[1]]
     keep = depth < (far or np.inf)
     rays = np.stack([x, y, np.ones_like(x)], -1)[keep] @ np.linalg.inv(K).T
@@ -64,7 +68,7 @@ def write_point_cloud(
 
 
 def guess_intrinsics(size: tuple[int, int], field_of_view: float = 60.0) -> Float[np.ndarray, "3 3"]:
-    """K of a camera with this horizontal field of view in degrees, its axis through the centre of an image of size (h, w)."""
+    """K of a camera with this horizontal field of view in degrees; the axis meets the centre of an (h, w) image."""
     h, w = size
     focal = w / 2 / np.tan(np.deg2rad(field_of_view) / 2)
     return np.array([[focal, 0, (w - 1) / 2], [0, focal, (h - 1) / 2], [0, 0, 1]])
@@ -86,7 +90,8 @@ class VideoFile:
                 )
             if not self.writer.isOpened():
                 raise UserError(
-                    f"{self.path} cannot be written: check that its folder exists, and that OpenCV is PyPI's opencv-python, which has the VP9 encoder."
+                    f"{self.path} cannot be written: check that its folder exists, "
+                    "and that OpenCV is PyPI's opencv-python, which has the VP9 encoder."
                 )
         self.writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
 

@@ -1,5 +1,8 @@
-"""The multi-view mask filter: keep the teacher's depth where the neighbours confirm it, or the prior's order does, or both witnesses;
-or ask the prior where the neighbours reject."""
+"""The multi-view mask filter.
+
+It keeps the teacher's depth where the neighbouring views are consistent with it, optionally also where the prior's
+order is, or only where the prior's depth agrees; or it takes the prior's depth where the views reject the teacher's.
+"""
 
 import dataclasses
 import math
@@ -25,7 +28,9 @@ def reprojection_error(
     K: Float[Tensor, "b 3 3"],
     T_src_tgt: Float[Tensor, "b 4 4"],
 ) -> tuple[Float[Tensor, "b 1 h w"], Bool[Tensor, "b 1 h w"]]:
-    """Forward-backward error |d' - d| / d and where it is valid: go to the source by the target's depth, come back by the source's.
+    """Forward-backward error |d' - d| / d, and where it is valid.
+
+    Goes to the source by the target's depth and back by the source's depth.
 
     (SRD-Depth, Liu et al. 2023.)
     """
@@ -42,9 +47,12 @@ def filter_mask(
     valids: Sequence[Bool[Tensor, "b 1 h w"]],
     threshold: float | str = "mean",
 ) -> Bool[Tensor, "b 1 h w"]:
-    """Keep a pixel whose smallest valid error over the views is below `threshold`: a relative error, or "mean", each image's own.
+    """Keep a pixel whose smallest valid error over the views is below `threshold`.
 
-    The smallest, because a pixel hidden in one neighbour is often seen in the other. Pixels that no neighbour sees are dropped.
+    `threshold` is a relative error, or "mean": each image's own mean error.
+
+    The smallest, because a pixel hidden in one neighbour is often seen in the other. Pixels that no neighbour sees are
+    dropped.
     """
     error = torch.stack([e.masked_fill(~v, torch.inf) for e, v in zip(errors, valids, strict=True)]).amin(0)
     if threshold != "mean":
@@ -61,10 +69,12 @@ def filter_mask(
 def prior_order_mask(
     mask: Bool[Tensor, "b 1 h w"], depth: Float[Tensor, "b 1 h w"], relative_depth: Float[Tensor, "b 1 h w"]
 ) -> Bool[Tensor, "b 1 h w"]:
-    """Also accept pixels whose order in depth relative to the kept pixels is the prior's: moving objects that break consistency.
+    """Also accept pixels whose order in depth relative to the kept pixels is the prior's.
 
-    Each rejected pixel is compared with up to REFERENCES kept ones, spread evenly over the prior's depths; it is accepted where
-    the prior is sure of at least one order and AGREEMENT of the sure ones hold for `depth`.
+    These are moving objects, which break multi-view consistency.
+
+    Each rejected pixel is compared with up to REFERENCES kept ones, spread evenly over the prior's depths; it is
+    accepted where the prior is sure of at least one order and AGREEMENT of the sure ones hold for `depth`.
     """
     confirmed = [
         prior_confirms(m, d, r)
@@ -76,10 +86,12 @@ def prior_order_mask(
 def prior_depth_mask(
     mask: Bool[Tensor, "b 1 h w"], depth: Float[Tensor, "b 1 h w"], relative_depth: Float[Tensor, "b 1 h w"]
 ) -> Bool[Tensor, "b 1 h w"]:
-    """Of the kept pixels, those where the prior agrees with `depth` up to a factor ALIKE: two witnesses that err in different places.
+    """Of the kept pixels, those where the prior agrees with `depth` up to a factor ALIKE.
 
-    A thing at the camera's own speed passes the views with a depth without end, as its neighbours' depths have none either. The
-    prior is brought to the depth's scale by the median of the log ratio over `mask`.
+    The errors of the two have different causes.
+
+    A thing at the camera's own speed passes the views with a depth without end, as its neighbours' depths have none
+    either. The prior is brought to the depth's scale by the median of the log ratio over `mask`.
     """
     return mask & (centred_log_ratio(depth, relative_depth, mask).abs() <= math.log(ALIKE))
 
@@ -89,8 +101,8 @@ def min_depth_label(
 ) -> Float[Tensor, "b 1 h w"]:
     """`depth` where it is kept; elsewhere the nearer of it and the prior's, which is brought to its scale over `mask`.
 
-    On moving objects both witnesses err on the far side: self-supervision digs holes, and a prior in doubt says the middle of the
-    scene, which is further than most things. Other than a mask this leaves no pixel without a teacher.
+    On moving objects both witnesses err on the far side: self-supervision digs holes, and a prior in doubt says the
+    middle of the scene, which is further than most things. Other than a mask this leaves no pixel without a teacher.
     """
     further = centred_log_ratio(depth, relative_depth, mask).clamp(
         min=0
@@ -124,7 +136,10 @@ def choose_labels(
     depth: Float[Tensor, "b 1 h w"],
     relative_depth: Float[Tensor, "b 1 h w"] | None,
 ) -> tuple[Float[Tensor, "b 1 h w"], Bool[Tensor, "b 1 h w"]]:
-    """What a kind of filter lets a student see: depth and mask. `plain` is the views' mask; the kinds in WITH_PRIOR need `relative_depth`."""
+    """What a kind of filter lets a student see: depth and mask.
+
+    `plain` is the views' mask; the kinds in WITH_PRIOR need `relative_depth`.
+    """
     everywhere = torch.ones_like(plain)
     match kind:
         case "plain":
@@ -140,8 +155,9 @@ def choose_labels(
 @dataclasses.dataclass(frozen=True)
 class Filter:
     """The multi-view mask filter. `kind`: "none", "plain" (forward-backward consistency), "prior_order" (or the prior's order
-    agrees), "prior_depth" (and the prior's depth agrees) or "min_depth" (where the views reject, the nearer of teacher and prior);
-    `threshold`: relative error, or 0 for the image's mean error (SRD-Depth)."""
+    agrees), "prior_depth" (and the prior's depth agrees) or "min_depth" (where the views reject, the nearer of teacher
+    and prior); `threshold`: relative error, or 0 for the image's mean error (SRD-Depth).
+    """
 
     kind: str = "prior_order"
     threshold: float = 0.0

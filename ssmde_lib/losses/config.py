@@ -10,24 +10,23 @@ class Losses:
     # Self-supervision.
     photometric: float = 1.0
     geometry: float = 0.02  # SC-Depth's 0.1 flattens depth where training is short
-    geometry_warmup: float = 0.5  # share of the training over which its weight grows from 0: agreement before there is depth is a constant depth
+    # Share of the training over which geometry's weight grows from 0; at once it would favour a constant depth.
+    geometry_warmup: float = 0.5
     smoothness: float = 0.01
     alpha: float = 0.85  # SSIM's share of the photometric error
     automask: bool = True
     self_discovered: bool = True  # weigh the photometric error by 1 - D_diff, where geometry consistency is on
     photometric_scales: int = 4  # how many of the decoder's scales see the photometric loss
-    pyramid: bool = (
-        True  # compare each scale at its own resolution, where motions are small; False: all at full resolution
-    )
+    # Compare each scale at its own resolution, where motions are small; False: all at full resolution.
+    pyramid: bool = True
     # The single-image prior; published weights of SC-DepthV3: 0.1 each.
     ranking: float = 0.0
     normal: float = 0.0
     edge_normal: float = 0.0
     ssi: float = 0.0  # scale-and-shift-invariant term, an alternative
     log_ratio: float = 0.0  # scale-invariant term, an alternative for priors without a shift
-    region: str = (
-        "all"  # where the prior counts: "all", "static" or "dynamic" pixels, as judged by the self-discovered weight
-    )
+    # Where the prior counts: "all", "static" or "dynamic" pixels, as judged by the self-discovered weight.
+    region: str = "all"
     forgetting: str = "exponential"  # schedule of the prior's weight: "exponential", "linear", "constant" or "off"
     rho: float = 0.97  # of the exponential schedule, per hundredth of the training
     keep_dynamic: bool = False  # do not forget on pixels judged dynamic

@@ -1,4 +1,4 @@
-"""The forgetting factor: how strongly the prior still counts as training goes on (SS-MDE's abstract; the schedules are ours)."""
+"""The forgetting factor: the prior's weight as training goes on (SS-MDE's abstract; the schedules are ours)."""
 
 from ssmde_lib.errors import UserError
 

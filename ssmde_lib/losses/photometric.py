@@ -1,4 +1,4 @@
-"""How alike two images are: structural similarity, the photometric error, and the edge-aware smoothness of a disparity."""
+"""Image similarity: SSIM, the photometric error, and the edge-aware smoothness of a disparity."""
 
 import torch
 import torch.nn.functional as F
@@ -48,8 +48,9 @@ def photometric_error(
 ) -> Float[Tensor, "b 1 h w"]:
     """alpha (1 - SSIM) / 2 + (1 - alpha) |x - y|, averaged over the channels (Godard et al. 2017, equation 2).
 
-    `y_statistics`: window_statistics(y), where one image is compared with many. Where y needs no gradient, as every real frame,
-    that of x is computed in closed form: half the time and a third of the memory of automatic differentiation.
+    `y_statistics`: window_statistics(y), where one image is compared with many. Where y needs no gradient, as every
+    real frame, that of x is computed in closed form: half the time and a third of the memory of automatic
+    differentiation.
     """
     if y.requires_grad:
         return (alpha * dissimilarity(x, y, y_statistics) + (1 - alpha) * (x - y).abs()).mean(1, keepdim=True)
@@ -59,8 +60,8 @@ def photometric_error(
 class PhotometricError(torch.autograd.Function):
     """photometric_error with its gradient written out; both passes work in place, for memory traffic is what they cost.
 
-    SSIM = n1 n2 / (d1 d2) depends on x through three window means, of x, x^2 and x y; the gradient goes back through each of them
-    by the adjoint of window_mean.
+    SSIM = n1 n2 / (d1 d2) depends on x through three window means, of x, x^2 and x y; the gradient goes back through
+    each of them by the adjoint of window_mean.
     """
 
     @staticmethod
@@ -108,7 +109,10 @@ def window_mean_adjoint(grad: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h 
 
 
 def smoothness(disparity: Float[Tensor, "b 1 h w"], image: Float[Tensor, "b c h w"]) -> Float[Tensor, ""]:
-    """Edge-aware gradient of the mean-normalised disparity: mean |d/dx| exp(-|dI/dx|) plus the same in y (Godard et al. 2019, equation 3)."""
+    """Edge-aware gradient of the mean-normalised disparity (Godard et al. 2019, equation 3).
+
+    mean |d/dx| exp(-|dI/dx|), plus the same in y.
+    """
     disparity = disparity / (disparity.mean((2, 3), keepdim=True) + 1e-7)
     return sum(
         (disparity.diff(dim=axis).abs() * torch.exp(-image.diff(dim=axis).abs().mean(1, keepdim=True))).mean()

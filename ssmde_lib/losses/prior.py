@@ -1,8 +1,8 @@
 """What the single-image prior teaches: the order of depths, surface normals, and the relations of normals across edges.
 
-`relative_depth` is the prior's affine-ambiguous depth, positive, far is large. Every loss takes a pixel `weight` (a mask of a
-region, a forgetting factor per pixel, or None for 1 everywhere) and is linear in it: the losses of the static and of the
-dynamic pixels add up to the loss of all. A pair or group of pixels counts with the weight of its anchor.
+`relative_depth` is the prior's affine-ambiguous depth, positive, far is large. Every loss takes a pixel `weight` (a
+mask of a region, a forgetting factor per pixel, or None for 1 everywhere) and is linear in it: the losses of the static
+and of the dynamic pixels add up to the loss of all. A pair or group of pixels counts with the weight of its anchor.
 After SC-DepthV3 (Sun et al. 2023); `ssi_loss` after MiDaS (Ranftl et al. 2020).
 """
 
@@ -17,9 +17,8 @@ from ssmde_lib.losses.reductions import masked_mean
 
 UNRELIABLE = 0.2  # share of the pixels whose views agree least
 RANDOM_PAIRS = 0.1  # random pairs a pixel
-SHARPNESS = (
-    10.0  # of the ranking's softplus: a pair in the right order by a factor 1.35 costs a twentieth of an undecided one
-)
+# Of the ranking's softplus: a pair in the right order by a factor 1.35 costs a twentieth of an undecided one.
+SHARPNESS = 10.0
 EDGE = 0.1  # of the image's strongest gradient
 EDGE_SAMPLES = 0.1  # anchors drawn a pixel; those on an edge count
 NEAREST, FARTHEST = 3, 19  # pixels from an edge to a sampled point
@@ -49,7 +48,10 @@ def draw_pairs(
     generator: torch.Generator,
     device: torch.device,
 ) -> Int[Tensor, "2 b n"]:
-    """Pairs of flat pixel indices: RANDOM_PAIRS uniform ones a pixel, and each of the UNRELIABLE least reliable pixels with a reliable one."""
+    """Pairs of flat pixel indices.
+
+    RANDOM_PAIRS uniform ones a pixel, and each of the UNRELIABLE least reliable pixels with a reliable one.
+    """
     pairs = torch.randint(pixels, (2, batch, round(RANDOM_PAIRS * pixels)), generator=generator, device=device)
     if reliability is None:
         return pairs
@@ -66,13 +68,16 @@ def ranking_loss(
     reliability: Float[Tensor, "b 1 h w"] | None = None,
     weight: Float[Tensor, "b 1 h w"] | None = None,
 ) -> Float[Tensor, ""]:
-    """Confident depth ranking: mean softplus(-l s (log z_A - log z_B)) / s over pairs whose order l = +-1 the prior is sure of.
+    """Confident depth ranking.
 
-    SC-DepthV3 compares z itself. From random weights that rewards a growing scale of depth, until it meets its bound and flattens
-    (measured: docs/method.md), so ours compares logarithms, which have no scale, and stops pulling once the order is clear.
+    mean softplus(-l s (log z_A - log z_B)) / s over pairs whose order l = +-1 the prior is sure of.
 
-    `reliability` is the self-discovered weight (SelfSupervised.weight): where it is low, multi-view supervision fails, and
-    those pixels are paired with reliable ones on purpose. Softplus does not overflow as log(1 + exp) does.
+    SC-DepthV3 compares z itself. From random weights that rewards a growing scale of depth, until it meets its bound
+    and flattens (measured: docs/method.md), so ours compares logarithms, which have no scale, and stops pulling once
+    the order is clear.
+
+    `reliability` is the self-discovered weight (SelfSupervised.weight): where it is low, multi-view supervision fails,
+    and those pixels are paired with reliable ones on purpose. Softplus does not overflow as log(1 + exp) does.
     """
     pairs = draw_pairs(len(depth), depth[0].numel(), reliability, generator, depth.device)
     a, b = pairs
@@ -144,10 +149,13 @@ def edge_normal_loss(
     generator: torch.Generator,
     weight: Float[Tensor, "b 1 h w"] | None = None,
 ) -> Float[Tensor, ""]:
-    """Edge-aware relative normals: mean | |n_A . n_B| - |n*_A . n*_B| | over neighbouring points in a line across edges.
+    """Edge-aware relative normals.
 
-    Edges are those of the image and of the prior's normals, without those of the relative depth, where objects end. Anchors are
-    drawn uniformly and count where they hit an edge, so that shapes do not depend on the data (no synchronisation on a GPU).
+    mean | |n_A . n_B| - |n*_A . n*_B| | over neighbouring points in a line across edges.
+
+    Edges are those of the image and of the prior's normals, without those of the relative depth, where objects end.
+    Anchors are drawn uniformly and count where they hit an edge, so that shapes do not depend on the data (no
+    synchronisation on a GPU).
     """
     normal, normal_prior = normals(depth, K), normals(relative_depth, K)
     at_depth, _ = edges(relative_depth)
@@ -170,7 +178,10 @@ def edge_normal_loss(
 
 
 def affine_normalised(depth: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h w"]:
-    """(depth - median) / mean |depth - median| of each image; the divisor is at least 1/1000 of the median: bounded on constant maps."""
+    """(depth - median) / mean |depth - median| of each image.
+
+    The divisor is at least 1/1000 of the median: bounded on constant maps.
+    """
     median = depth.flatten(1).median(1).values[:, None, None, None]
     centred = depth - median
     return centred / centred.abs().mean((2, 3), keepdim=True).clamp(min=1e-3 * median.detach().abs())
@@ -181,7 +192,10 @@ def ssi_loss(
     relative_depth: Float[Tensor, "b 1 h w"],
     weight: Float[Tensor, "b 1 h w"] | None = None,
 ) -> Float[Tensor, ""]:
-    """Scale-and-shift-invariant difference: mean |normalised depth - normalised relative depth| (Ranftl et al. 2020, equations 5 and 6)."""
+    """Scale-and-shift-invariant difference (Ranftl et al. 2020, equations 5 and 6).
+
+    mean |normalised depth - normalised relative depth|.
+    """
     return weighted_mean((affine_normalised(depth) - affine_normalised(relative_depth)).abs(), weight)
 
 
@@ -192,7 +206,7 @@ def log_ratio_loss(
 ) -> Float[Tensor, ""]:
     """Scale-invariant difference: mean |r - median r| of each image's log ratio r = log depth - log relative depth.
 
-    For priors that predict depth up to scale alone, as `leres_small` does: near and far count by their relative error, while a
-    shift fitted in depth is set by what is far.
+    For priors that predict depth up to scale alone, as `leres_small` does: near and far count by their relative error,
+    while a shift fitted in depth is set by what is far.
     """
     return weighted_mean(centred_log_ratio(depth, relative_depth).abs(), weight)

@@ -1,4 +1,6 @@
-"""What video alone teaches: the neighbours, warped by depth and motion, must look like the target and agree with its depth.
+"""The self-supervised loss of a triplet.
+
+The neighbours, warped by depth and motion, must look like the target and agree with its depth.
 
 Geometry needs float32: call these functions outside of autocast.
 """
@@ -38,7 +40,10 @@ class SelfSupervised(NamedTuple):
 
 
 def upsample(disparities: list[Float[Tensor, "b 1 _ _"]], size: tuple[int, int]) -> list[Float[Tensor, "b 1 h w"]]:
-    """Every scale at full resolution, where the photometric error of coarse scales leaves no holes (Godard et al. 2019)."""
+    """Every scale at full resolution.
+
+    There the photometric error of coarse scales makes no holes (Godard et al. 2019).
+    """
     return [
         d if d.shape[-2:] == size else F.interpolate(d, size, mode="bilinear", align_corners=False) for d in disparities
     ]
@@ -54,7 +59,10 @@ def warp_and_compare(
     T_src_tgt: Float[Tensor, "b 4 4"],
     alpha: float,
 ) -> WarpedSource:
-    """Warp a source (image and depth in one sampling) to the target and compare; `statistics` are the target image's."""
+    """Warp a source (image and depth in one sampling) to the target and compare.
+
+    `statistics` are the target image's.
+    """
     pixels, computed, valid = reproject(depth_tgt, K, T_src_tgt)
     warped = sample(image_src if depth_src is None else torch.cat([image_src, depth_src], 1), pixels)
     error = photometric_error(warped[:, :3], image_tgt, alpha, statistics)
@@ -65,11 +73,13 @@ def warp_and_compare(
 def minimum_error(
     views: list[WarpedSource], identity: Float[Tensor, "b 1 h w"] | None, self_discovered: bool
 ) -> tuple[Tensor, Tensor]:
-    """Each pixel's error from the source that shows it best, and where it counts (Godard et al. 2019, equations 4 and 5).
+    """Each pixel's smallest error over the sources, and where it counts.
 
-    A pixel counts where a source sees it and, given the `identity` error of the unwarped sources, where warping makes it smaller
-    (otherwise the camera stands still, or the pixel moves with it). The error is weighted by that source's 1 - D_diff, detached
-    (Bian et al. 2019, equation 7).
+    Godard et al. 2019, equations 4 and 5.
+
+    A pixel counts where a source sees it and, given the `identity` error of the unwarped sources, where warping makes
+    it smaller (otherwise the camera stands still, or the pixel moves with it). The error is weighted by that source's 1
+    - D_diff, detached (Bian et al. 2019, equation 7).
     """
     errors = torch.cat([view.error.masked_fill(~view.valid, torch.inf) for view in views], 1)
     smallest, best = errors.min(1, keepdim=True)
@@ -146,9 +156,9 @@ def self_supervised_loss(
 ) -> SelfSupervised:
     """The base loss: photometric, geometry and smoothness terms, averaged over the scales.
 
-    `images` holds tgt, prev, next in [0, 1]; `disparities` the network's outputs, finest first; `depths` the same as depth, the
-    first at full resolution, each compared with the images at its own resolution; `T` maps "prev" to T_prev_tgt and "next" to
-    T_next_tgt. Without `source_depths` there is neither geometry nor self-discovered weight.
+    `images` holds tgt, prev, next in [0, 1]; `disparities` the network's outputs, finest first; `depths` the same as
+    depth, the first at full resolution, each compared with the images at its own resolution; `T` maps "prev" to
+    T_prev_tgt and "next" to T_next_tgt. Without `source_depths` there is neither geometry nor self-discovered weight.
     """
     by_size = {
         size: frames_at(size, images, source_depths, K, losses)

@@ -43,6 +43,7 @@ def same_architecture(net: nn.Module, path: Path) -> nn.Module:
     loaded = checkpoint.load(path)
     if differing := [key for key, value in net.architecture.items() if loaded.architecture[key] != value]:
         raise UserError(
-            f"a training cannot start from {path}: it has another {' and '.join(differing)}; set warm_start to False, or choose the same."
+            f"a training cannot start from {path}: it has another {' and '.join(differing)}; set warm_start to False, "
+            "or choose the same."
         )
     return loaded

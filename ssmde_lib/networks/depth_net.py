@@ -1,4 +1,7 @@
-"""The depth network: a residual encoder and a U-Net decoder with disparity heads at four scales (design of Monodepth2, 2019)."""
+"""The depth network: residual encoder and U-Net decoder with disparity heads at four scales.
+
+The design is that of Monodepth2 (2019).
+"""
 
 import torch
 import torch.nn.functional as F
@@ -29,7 +32,10 @@ class ConvBlock(nn.Sequential):
 
 
 class DenseSkip(nn.Module):
-    """Every encoder stage, projected and resized to one decoder stage's resolution, summed (Xiang et al. 2024, our reading)."""
+    """All encoder stages, projected and resized to one decoder stage's resolution, summed.
+
+    Xiang et al. 2024, in our reading.
+    """
 
     def __init__(self, inputs: list[int], outputs: int):
         super().__init__()
@@ -45,16 +51,33 @@ class DenseSkip(nn.Module):
 class DepthNet(nn.Module):
     """Images to disparities in (0, 1) at `scales` resolutions.
 
-    `width` scales all channels (64 is ResNet's own); `skips` is "unet" or "dense"; `upsample` is "nearest" (Monodepth2) or "bilinear"
-    (SC-Depth). `depth` turns disparity into depth between
-    `min_depth` and `max_depth`: 1 / (a disparity + b), which is 1 / (10 disparity + 0.01) for the defaults (SC-Depth).
+    `width` scales all channels (64 is ResNet's own); `skips` is "unet" or "dense"; `upsample` is "nearest" (Monodepth2)
+    or "bilinear" (SC-Depth). `depth` turns disparity into depth between `min_depth` and `max_depth`: 1 / (a disparity +
+    b), which is 1 / (10 disparity + 0.01) for the defaults (SC-Depth).
     """
 
-    def __init__(self, layers: int = 18, width: int = 64, scales: int = 4, skips: str = "unet", min_depth: float = 0.1, max_depth: float = 100.0,
-                 upsample: str = "nearest", encoder: str = "resnet"):  # fmt: skip
+    def __init__(
+        self,
+        layers: int = 18,
+        width: int = 64,
+        scales: int = 4,
+        skips: str = "unet",
+        min_depth: float = 0.1,
+        max_depth: float = 100.0,
+        upsample: str = "nearest",
+        encoder: str = "resnet",
+    ):
         super().__init__()
-        self.architecture = {"layers": layers, "width": width, "scales": scales, "skips": skips, "min_depth": min_depth, "max_depth": max_depth,
-                             "upsample": upsample, "encoder": encoder}  # fmt: skip
+        self.architecture = {
+            "layers": layers,
+            "width": width,
+            "scales": scales,
+            "skips": skips,
+            "min_depth": min_depth,
+            "max_depth": max_depth,
+            "upsample": upsample,
+            "encoder": encoder,
+        }
         self.encoder = EfficientNetLite0Encoder() if encoder == "efficientnet_lite0" else ResNetEncoder(layers, width)
         self.upsample = nn.Upsample(scale_factor=2, mode=upsample)
         channels = [c * width // 64 for c in DECODER_CHANNELS]

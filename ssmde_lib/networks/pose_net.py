@@ -1,10 +1,13 @@
-"""The light pose network: six numbers of relative motion from a pair of frames, by way of how brightness changes where it has a slope.
+"""The light pose network: six numbers of relative motion from a pair of frames.
 
-Zhou et al. (2017) stack the frames and leave it to convolutions to find what moved where. A small network learns that slowly, and while
-motion is wrong, depth learns to excuse it. A turn of a fifth of a degree moves every pixel by less than half: too little for a search of the best
-match, but not for calculus. A slope g of brightness that moves by u changes the brightness of a pixel by -g u (Horn and Schunck 1981);
-products of slopes and changes, from which Lucas and Kanade (1981) compute u, are what this network sees, at three scales, since the equation holds
-for motions of about a pixel. The pixel's place stands beside: the same flow means a turn in the middle and a drive at the border.
+Its input is the change of brightness between the frames beside the slope of the brightness.
+
+Zhou et al. (2017) stack the frames and leave it to convolutions to find what moved where. A small network learns that
+slowly, and while motion is wrong, depth learns to excuse it. A turn of a fifth of a degree moves every pixel by less
+than half: too little for a search of the best match, but not for calculus. A slope g of brightness that moves by u
+changes the brightness of a pixel by -g u (Horn and Schunck 1981); products of slopes and changes, from which Lucas and
+Kanade (1981) compute u, are what this network sees, at three scales, since the equation holds for motions of about a
+pixel. The pixel's place stands beside: the same flow means a turn in the middle and a drive at the border.
 """
 
 import torch
@@ -27,9 +30,13 @@ class PoseNet(nn.Module):
     def __init__(self, width: int = 32):
         super().__init__()
         self.architecture = {"width": width}
-        self.scales = nn.ModuleList([
-            nn.Sequential(block(6, FEATURES // 2, 5), block(FEATURES // 2, FEATURES, 5)), block(6, FEATURES, 5), block(6, FEATURES, 5, stride=1),
-        ])  # fmt: skip
+        self.scales = nn.ModuleList(
+            [
+                nn.Sequential(block(6, FEATURES // 2, 5), block(FEATURES // 2, FEATURES, 5)),
+                block(6, FEATURES, 5),
+                block(6, FEATURES, 5, stride=1),
+            ]
+        )
         self.body = nn.Sequential(
             block(3 * FEATURES + 2, 2 * width, 3), block(2 * width, 2 * width, 3), block(2 * width, 4 * width, 3)
         )
@@ -66,10 +73,12 @@ def small(images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c _ _"]:
 
 
 def motion_equations(tgt: Float[Tensor, "b 1 h w"], src: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 6 h w"]:
-    """What each pixel says of its small motion u from target to source, g·u = -d: g_x², g_x g_y, g_y², g_x d, g_y d and d itself.
+    """Motion equations of each pixel, g·u = -d, for its small motion u from target to source.
 
-    g is the slope of the brightness, d its change from target to source, both smoothed over 3x3 pixels; all are divided by the mean slope around.
-    Summed over a window, the first five are the normal equations of Lucas and Kanade (1981).
+    The channels are g_x², g_x g_y, g_y², g_x d, g_y d and d itself.
+
+    g is the slope of the brightness, d its change from target to source, both smoothed over 3x3 pixels; all are divided
+    by the mean slope around. Summed over a window, the first five are the normal equations of Lucas and Kanade (1981).
     """
     tgt, src = (F.avg_pool2d(x, 3, 1, 1) for x in (tgt, src))
     d, mean = src - tgt, (src + tgt) / 2

@@ -1,4 +1,7 @@
-"""Residual encoders (He et al. 2016; ResNeXt: Xie et al. 2017) with torchvision's parameter names, without its classifier."""
+"""Residual encoders with torchvision's parameter names, without its classifier.
+
+ResNet: He et al. 2016; ResNeXt: Xie et al. 2017.
+"""
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -60,8 +63,8 @@ DEPTHS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 
 class ResNetEncoder(nn.Module):
     """Five feature maps at 1/2, 1/4, 1/8, 1/16 and 1/32 of the input.
 
-    `width` is the first stage's (64 in the published networks); `images` is how many RGB images are concatenated at the input;
-    `groups`, `group_width` make ResNeXt of the bottleneck variants. `channels` lists the outputs' channels.
+    `width` is the first stage's (64 in the published networks); `images` is how many RGB images are concatenated at the
+    input; `groups`, `group_width` make ResNeXt of the bottleneck variants. `channels` lists the outputs' channels.
     """
 
     def __init__(self, layers: int = 18, width: int = 64, images: int = 1, groups: int = 1, group_width: int = 64):

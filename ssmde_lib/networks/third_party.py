@@ -1,4 +1,4 @@
-"""Published checkpoints of other code bases in our networks: Monodepth2 (2019) and SC-Depth V1–V3, written against their layouts."""
+"""Published checkpoints of Monodepth2 (2019) and SC-Depth V1–V3 in our networks, written against their layouts."""
 
 import argparse
 import pickle
@@ -38,7 +38,10 @@ def load_monodepth2(folder: str | Path, device: torch.device | str = "cpu") -> t
 
 
 def load_sc_depth(path: str | Path, device: torch.device | str = "cpu") -> tuple[DepthNet, dict]:
-    """The depth network in a Lightning `.ckpt` of SC-Depth, and its record; KITTI's size where the file names no data set."""
+    """The depth network in a Lightning `.ckpt` of SC-Depth, and its record.
+
+    KITTI's size where the file names no data set.
+    """
     checkpoint = read_pickle(path)
     state = checkpoint.get("state_dict", {})
     if "depth_net.encoder.encoder.conv1.weight" not in state:
@@ -59,7 +62,10 @@ def load_sc_depth(path: str | Path, device: torch.device | str = "cpu") -> tuple
 
 
 def read_pickle(path: str | Path) -> dict:
-    """Tensors and plain values of a PyTorch file; argparse's option holder is let through, any other class is refused unopened."""
+    """Tensors and plain values of a PyTorch file.
+
+    Argparse's option holder is let through, any other class is refused unopened.
+    """
     try:
         with torch.serialization.safe_globals([argparse.Namespace]):
             content = torch.load(path, map_location="cpu", weights_only=True)

@@ -49,8 +49,9 @@ def passing_signals_on(kernels: list) -> Iterator[list]:
 def run_notebook(name: str, overrides: dict, output: Path | None = None, attempts: int = 3) -> Path:
     """Execute a notebook through Papermill and return the path of the executed copy.
 
-    `overrides` are checked before a kernel starts. A kernel that does not come up (two kernels can draw one port) is started
-    anew. Raises UserError, in one sentence, when a cell fails, the kernel dies, or the notebook ends before `stage.finish`.
+    `overrides` are checked before a kernel starts. A kernel that does not come up (two kernels can draw one port) is
+    started anew. Raises UserError, in one sentence, when a cell fails, the kernel dies, or the notebook ends before
+    `stage.finish`.
     """
     import papermill
     from jupyter_client import AsyncKernelManager
@@ -74,7 +75,7 @@ def run_notebook(name: str, overrides: dict, output: Path | None = None, attempt
             kernels.append(self)
 
         async def _async_interrupt_kernel(self) -> None:
-            """Not at the end: an idle kernel has nothing to interrupt, and complains of it, now and then with a traceback."""
+            """Not at the end: an idle kernel has nothing to interrupt, and sometimes prints a traceback."""
             if not self.shutting_down:
                 await super()._async_interrupt_kernel()
 
@@ -82,9 +83,16 @@ def run_notebook(name: str, overrides: dict, output: Path | None = None, attempt
         try:
             with passing_signals_on(kernels) as stopped:
                 papermill.execute_notebook(
-                    path, output, overrides, kernel_manager_class=KnownKernelManager, kernel_name="python3", cwd=root, start_timeout=300,
-                    progress_bar={"disable": None, "ncols": 90}, extra_arguments=["--log-level=ERROR"],
-                )  # fmt: skip
+                    path,
+                    output,
+                    overrides,
+                    kernel_manager_class=KnownKernelManager,
+                    kernel_name="python3",
+                    cwd=root,
+                    start_timeout=300,
+                    progress_bar={"disable": None, "ncols": 90},
+                    extra_arguments=["--log-level=ERROR"],
+                )
             break
         except papermill.PapermillExecutionError as error:
             sentence = error.evalue.strip().splitlines()[0] if error.evalue.strip() else "no message"

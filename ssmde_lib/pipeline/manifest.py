@@ -1,7 +1,7 @@
 """One notebook is one stage: its parameters, its manifest `stage.json`, and its headless execution.
 
-A notebook begins with `stage = begin("04_pose_and_depth", globals())` and ends with `stage.finish(metrics={...})`. Which stages
-it may read stands in `notebooks/pipeline.yaml`, which the Snakefile reads too.
+A notebook begins with `stage = begin("04_pose_and_depth", globals())` and ends with `stage.finish(metrics={...})`.
+Which stages it may read stands in `notebooks/pipeline.yaml`, which the Snakefile reads too.
 """
 
 import json
@@ -41,7 +41,8 @@ def files_below(folder: Path) -> list[Path]:
 def read_manifest(folder: Path) -> dict:
     """The verified manifest of a finished stage; UserError where it is missing or its files are not those it lists.
 
-    A file whose size and time are those recorded is trusted unread, as git does; any other must have the recorded SHA-256.
+    A file whose size and time are those recorded is trusted unread, as git does; any other must have the recorded
+    SHA-256.
     """
     again = f"execute notebooks/{folder.name}.ipynb with run = {folder.parent.name!r} again, or `make tutorial`"
     path = folder / "stage.json"
@@ -157,7 +158,8 @@ def verify_upstream(run_folder: Path, names: list[str]) -> dict[str, str]:
             path = run_folder / older / "stage.json"
             if path.is_file() and sha256(path) != recorded:
                 raise UserError(
-                    f"stage {name} was made from another {older}: execute notebooks/{name}.ipynb again, or `make tutorial`."
+                    f"stage {name} was made from another {older}: execute notebooks/{name}.ipynb again, "
+                    "or `make tutorial`."
                 )
     return {name: sha256(run_folder / name / "stage.json") for name in names}
 
@@ -165,9 +167,9 @@ def verify_upstream(run_folder: Path, names: list[str]) -> dict[str, str]:
 def begin(name: str, namespace: dict) -> Stage:
     """Check a notebook's parameters, verify what it reads and open its stage folder; nothing is seeded.
 
-    `namespace` is the notebook's `globals()`. A finished earlier result is removed; what an unfinished attempt with the same
-    parameters and upstream stages left stays, so that training can resume. Raises UserError before anything is touched.
-    Threads are told to share the machine: notebooks import torch after this.
+    `namespace` is the notebook's `globals()`. A finished earlier result is removed; what an unfinished attempt with the
+    same parameters and upstream stages left stays, so that training can resume. Raises UserError before anything is
+    touched. Threads are told to share the machine: notebooks import torch after this.
     """
     limit_threads()
     opencv.require()  # what it lacks is told here, not in the middle of the notebook

@@ -13,7 +13,7 @@ KINDS = {"int": int, "float": float, "str": str, "bool": bool}
 
 
 def find_root(start: Path | None = None) -> Path:
-    """Root of the repository: the nearest folder, from `start` (default: here) upwards, that holds `notebooks/pipeline.yaml`."""
+    """Root of the repository: the nearest folder, from `start` (or here) upwards, with notebooks/pipeline.yaml."""
     start = Path(start or Path.cwd()).resolve()
     for folder in (start, *start.parents):
         if (folder / "notebooks" / "pipeline.yaml").is_file():
@@ -94,7 +94,8 @@ def read_parameters(path: Path) -> dict[str, Parameter]:
     for node in ast.parse(sources[0]).body:
         if not (isinstance(node, ast.AnnAssign) and ast.unparse(node.annotation) in KINDS and node.value):
             raise UserError(
-                f"{path}: line {node.lineno} of the parameters cell must read 'name: int|float|str|bool = value  # comment'."
+                f"{path}: line {node.lineno} of the parameters cell must read "
+                "'name: int|float|str|bool = value  # comment'."
             )
         name, kind = node.target.id, ast.unparse(node.annotation)
         comment = lines[node.end_lineno - 1].encode()[node.end_col_offset :].decode().strip().lstrip("# ")
@@ -118,9 +119,12 @@ def injected_names(namespace: dict) -> list[str]:
 
 
 def profile_parameters(root: Path, profile: str, name: str) -> dict:
-    """Overrides of one notebook in a profile: its own section over those keys of `common` that it declares, a set's over both.
+    """Overrides of one notebook in a profile.
 
-    Profile `gpu` stands in `configs/gpu.yaml`; `gpu-nyu` adds its set `nyu`; a profile with `sets` alone takes the first of them.
+    Its own section has precedence over those keys of `common` that it declares, a set's over both.
+
+    Profile `gpu` stands in `configs/gpu.yaml`; `gpu-nyu` adds its set `nyu`; a profile with `sets` alone takes the
+    first of them.
     """
     path, chosen = profile_file(root, profile)
     declared, sections = read_parameters(notebook_path(root, name)), load_yaml(path)

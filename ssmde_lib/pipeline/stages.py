@@ -45,10 +45,12 @@ def train_network(
     validate: Callable[[DepthNet], dict] | None = None,
     validate_every: int = 0,
 ) -> list[dict]:
-    """Train depth and pose on the train split of `data` and write depth.safetensors, pose.safetensors and train.jsonl to `folder`.
+    """Train depth and pose on the train split of `data`.
 
-    `pseudo` is the folder of the prior's maps, `labels` that of the filtered teacher depth; `start` a stage folder whose
-    networks the training starts from. Returns the log. An interrupted call goes on where it stopped.
+    Writes depth.safetensors, pose.safetensors and train.jsonl to `folder`.
+
+    `pseudo` is the folder of the prior's maps, `labels` that of the filtered teacher depth; `start` a stage folder
+    whose networks the training starts from. Returns the log. An interrupted call goes on where it stopped.
     """
     folder.mkdir(parents=True, exist_ok=True)
     triplets = Triplets(find_clips(data, "train"), frame_stride, pseudo, labels)
@@ -96,7 +98,10 @@ def train_on(processes: int, folder: Path, *args, **options) -> list[dict]:
 def filter_clip(
     depth_net: DepthNet, pose_net: PoseNet, clip: Clip, config: Filter, frame_stride: int, pseudo: Tensor | None
 ) -> Iterator[tuple]:
-    """(i, depth, label, mask) of each frame that has both neighbours, maps 1 1 h w; the label is the depth unless the filter mends it."""
+    """(i, depth, label, mask) of each frame that has both neighbours, maps 1 1 h w.
+
+    The label is the depth unless the filter mends it.
+    """
     depth = predict_clip(depth_net, clip)
     T_next_tgt = predict_motion(pose_net, clip, frame_stride)
     K = torch.from_numpy(clip.K).to(depth)[None]
@@ -119,7 +124,9 @@ def write_labels(
     pseudo: Path | None = None,
     split: str = "train",
 ) -> dict:
-    """Write the labels and the filter's mask of a split to `folder`; return coverage, and precision where truth is known.
+    """Write the labels and the filter's mask of a split to `folder`.
+
+    Return coverage, and precision where truth is known.
 
     Precision: of the kept pixels, the share whose label is within 25 % of the truth after the image's median scaling;
     `precision_unfiltered` is the same share of the teacher's depth, everywhere.

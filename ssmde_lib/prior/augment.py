@@ -11,7 +11,10 @@ Images = Float[Tensor, "b 3 h w"]
 def augment(
     images: Images, depths: Float[Tensor, "b 1 h w"], K: Float[Tensor, "b 3 3"], size: tuple[int, int]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Random crops, aspects and flips at `size` with the intrinsics that belong to them; then blur, colour and noise on the images alone."""
+    """Random crops, aspects and flips at `size` with the intrinsics that belong to them.
+
+    Then blur, colour and noise on the images alone.
+    """
     images, depths, K = crop(images, depths, K, size)
     return photograph(coarsen(images)), depths, K
 
@@ -19,7 +22,10 @@ def augment(
 def crop(
     images: Images, depths: Tensor, K: Tensor, size: tuple[int, int], smallest: float = 0.75
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """A random window of each image, half of them mirrored, resampled to `size`: colour bilinearly, depth by the nearest pixel."""
+    """A random window of each image, half of them mirrored, resampled to `size`.
+
+    Colour bilinearly, depth by the nearest pixel.
+    """
     b, device = len(images), images.device
     h, w = images.shape[-2:]
     zoom = torch.empty(b, 2, device=device).uniform_(smallest, 1)
@@ -51,7 +57,10 @@ def coarsen(images: Images) -> Images:
 
 
 def photograph(images: Images) -> Images:
-    """Exposure, contrast, gamma, white balance, saturation, swapped channels and noise: the mixture's colours mean nothing."""
+    """Random exposure, contrast, gamma, white balance, saturation, channel order and noise.
+
+    The colours of the mixture have no meaning.
+    """
     b, device = len(images), images.device
 
     def draw(low: float, high: float, channels: int = 1) -> Tensor:

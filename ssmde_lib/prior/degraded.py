@@ -1,4 +1,7 @@
-"""A stand-in for a poor prior: the maps of another provider, blurred and bent by a smooth error that the picture alone decides."""
+"""A stand-in for a poor prior: another provider's maps, blurred and bent by a smooth error.
+
+The error is a function of the image alone.
+"""
 
 import zlib
 from dataclasses import asdict, dataclass
@@ -13,7 +16,10 @@ from ssmde_lib.prior.providers import Provider
 
 @dataclass(frozen=True)
 class Degradation:
-    """How much worse: blur as a share of the picture's width; standard deviation of the error of log-depth, and its cells a side."""
+    """How much worse: blur as a share of the picture's width.
+
+    Standard deviation of the error of log-depth, and its cells a side.
+    """
 
     blur: float = 0.04
     error: float = 0.35
@@ -21,7 +27,10 @@ class Degradation:
 
 
 class Degraded:
-    """`provider` made worse; same interface. The same picture always gets the same error, another one an unrelated one."""
+    """`provider` made worse; same interface.
+
+    The same picture always gets the same error, another one an unrelated one.
+    """
 
     def __init__(self, provider: Provider, degradation: Degradation = Degradation()):
         self.provider, self.degradation, self.device = provider, degradation, provider.device

@@ -1,8 +1,9 @@
 """How good a prior is, zero-shot: python -m ssmde_lib.prior.evaluate --help
 
-Held-out clips of the embedded worlds, and the real packs where they lie. A prior is known up to scale and shift, so its error is given
-after the best scale and shift of inverse depth, and, harder, after the median's scale alone; the order of pixel pairs needs neither. Beside
-them stands what no prior at all would give: the image's own median depth everywhere (`constant`).
+Held-out clips of the embedded worlds, and the real packs where they lie. A prior is known up to scale and shift, so its
+error is given after the best scale and shift of inverse depth, and, harder, after the median's scale alone; the order
+of pixel pairs needs neither. Beside them stands what no prior at all would give: the image's own median depth
+everywhere (`constant`).
 """
 
 import json

@@ -1,8 +1,11 @@
-"""An upper bound of what a prior of leres_small's size can know: the shipped weights, fine-tuned on a world's own training depth.
+"""An upper bound for a prior of leres_small's size.
 
-python -m ssmde_lib.prior.in_domain --data runs/laptop/01_data --out runs/in_domain.safetensors     five minutes of one core
+The bundled weights, fine-tuned on the true depth of a world's training split.
 
-It has seen the ground truth of the training split, so it is no zero-shot prior and is named an upper bound wherever it appears.
+    python -m ssmde_lib.prior.in_domain --data runs/laptop/01_data --out runs/in_domain.safetensors
+
+It takes five minutes of one core. It has seen the ground truth of the training split, so it is no zero-shot prior and
+is named an upper bound wherever it appears.
 """
 
 import dataclasses
@@ -32,7 +35,10 @@ class FineTuning:
 
 
 def views(data: Path, split: str, every: int) -> dict[str, Tensor]:
-    """`images` uint8 n 3 h w, `depths` float16 n 1 h w (metres, infinite where unknown) and `K` float32 n 3 3 of a split."""
+    """`images` uint8 n 3 h w, `depths` float16 n 1 h w and `K` float32 n 3 3 of a split.
+
+    Depth is in metres, infinite where unknown.
+    """
     found = [(clip, i) for clip in find_clips(data, split) for i in range(0, len(clip), every)]
     depths = [clip.depth(i) for clip, i in found]
     if any(depth is None for depth in depths):
@@ -46,7 +52,10 @@ def views(data: Path, split: str, every: int) -> dict[str, Tensor]:
 
 
 def fine_tune(data: Path, out: Path, options: FineTuning = FineTuning(), device: str = "cpu") -> list[dict]:
-    """Fine-tune the shipped weights on the train split of `data`, write them to `out` and return the curve (held out: the val split)."""
+    """Fine-tune the bundled weights on the train split of `data`, write them to `out` and return the curve.
+
+    The curve is measured on the val split.
+    """
     began = time.time()
     seen, held_out = (views(data, split, options.every) for split in ("train", "val"))
     size = tuple(seen["images"].shape[-2:])
@@ -55,9 +64,13 @@ def fine_tune(data: Path, out: Path, options: FineTuning = FineTuning(), device:
             [Views(seen, held_out, size)], options.steps, options.batch, options.seed, device, start=BUNDLED
         )
     record = {
-        "started_from": BUNDLED.name, "trained_on": f"ground truth of {data.as_posix()}/train: an in-domain upper bound, not zero-shot",
-        "input_sizes": [size], "training_seconds": round(time.time() - began), "torch": torch.__version__, **dataclasses.asdict(options),
-    }  # fmt: skip
+        "started_from": BUNDLED.name,
+        "trained_on": f"ground truth of {data.as_posix()}/train: an in-domain upper bound, not zero-shot",
+        "input_sizes": [size],
+        "training_seconds": round(time.time() - began),
+        "torch": torch.__version__,
+        **dataclasses.asdict(options),
+    }
     out.parent.mkdir(parents=True, exist_ok=True)
     checkpoint.save(net, out, record, half=True)
     return curve

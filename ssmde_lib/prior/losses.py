@@ -1,11 +1,12 @@
 """LeReS's training losses (Yin et al. 2021, section 3.3), for log-depth and procedural truth.
 
-Three things differ from the paper, because here the truth is complete: the network predicts log-depth, so that its depth is positive and
-its shift is learned, and prediction and truth are aligned by scale alone (the mean of the log difference); the level is compared
-in inverse depth, normalised by the image's own mean, and in log-depth, which together weigh near and far as AbsRel does (a trimmed
-spread as the unit let single images of sky outweigh all others, and nothing was learned); the sky has no depth, only a bound from below.
-A fourth is ours: the level counts five times where something stands out, for things are few pixels, and without it the network learned
-ground and walls first and painted cars and walkers onto them. So are the weights: normals of a young network are noise.
+Three things differ from the paper, because here the truth is complete: the network predicts log-depth, so that its
+depth is positive and its shift is learned, and prediction and truth are aligned by scale alone (the mean of the log
+difference); the level is compared in inverse depth, normalised by the image's own mean, and in log-depth, which
+together weigh near and far as AbsRel does (a trimmed spread as the unit let single images of sky outweigh all others,
+and nothing was learned); the sky has no depth, only a bound from below. A fourth is ours: the level counts five times
+where something stands out, for things are few pixels, and without it the network learned ground and walls first and
+painted cars and walkers onto them. So are the weights: normals of a young network are noise.
 """
 
 import math
@@ -51,7 +52,7 @@ def mean_over_mask(values: DepthMap, mask: Mask) -> Float[Tensor, "b 1 1 1"]:
 
 
 def foreground_mask(truth: DepthMap) -> DepthMap:
-    """1 where the truth (log-depth) is nearer, by GAP, than what is seen on both sides in the row, 30 pixels away at most."""
+    """1 where the true log-depth is nearer, by GAP, than the pixels on both sides in the row, up to 30 pixels away."""
 
     def furthest(x: Tensor) -> Tensor:
         x = F.pad(x, (30, 30), value=-math.inf)
@@ -64,7 +65,10 @@ def foreground_mask(truth: DepthMap) -> DepthMap:
 
 
 def image_level_regression(residual: DepthMap, truth: DepthMap, known: Mask, weight: DepthMap) -> Tensor:
-    """Image-level normalised regression, weighted: L1 of inverse depth in units of its mean in the image, and L1 of log-depth."""
+    """Image-level normalised regression, weighted.
+
+    L1 of inverse depth in units of its mean in the image, and L1 of log-depth.
+    """
     inverse = (-truth).exp() * known
     normalised = inverse * (1 - (-residual.clamp(min=-3)).exp()) / mean_over_mask(inverse, known).clamp(min=1e-6)
     return (weight * (0.5 * normalised.abs() + residual.abs())).mean() / weight.mean()
@@ -99,7 +103,7 @@ def pairwise_normals(
 
 
 def across_edges(images: Tensor, truth: Tensor, pairs: int) -> tuple[Tensor, Tensor]:
-    """Flat indices "b pairs" (into maps without border) of two points on both sides of an edge, 2 to 12 pixels from it."""
+    """Flat indices "b pairs" (into maps without border) of points on both sides of an edge, 2 to 12 pixels from it."""
     signal = torch.cat([images.mean(1, keepdim=True), 0.3 * truth], 1)
     gx = (signal[..., 1:-1, 2:] - signal[..., 1:-1, :-2]).flatten(2)
     gy = (signal[..., 2:, 1:-1] - signal[..., :-2, 1:-1]).flatten(2)

@@ -3,9 +3,11 @@
 Every provider returns a **positive** map, so that the ratio of two pixels means something to the ranking loss:
 - `leres_small` predicts log-depth, and its training scenes have known shift: exp(output) is depth up to scale (and the
   camera's unknown field of view). Ratios are trustworthy at every distance.
-- `leres` predicts depth up to scale *and shift*; as in its authors' code, d - min(d) + 0.01 makes it positive. The nearest pixel
-  becomes 0.01 of a map whose spread is about 1, so ratios among the nearest pixels exaggerate; the order itself does not change.
-- `depth_anything_v2` predicts inverse depth up to scale and shift; 1 / (q / max(q) + 0.01) bounds the far end at 101 times the near one.
+- `leres` predicts depth up to scale *and shift*; as in its authors' code, d - min(d) + 0.01 makes it positive. The
+  nearest pixel becomes 0.01 of a map whose spread is about 1, so ratios among the nearest pixels exaggerate; the order
+  itself does not change.
+- `depth_anything_v2` predicts inverse depth up to scale and shift; 1 / (q / max(q) + 0.01) bounds the far end at 101
+  times the near one.
 """
 
 import difflib
@@ -37,7 +39,10 @@ OFFICIAL = {
 
 
 class Provider:
-    """A way to look at pictures, `predict` (a module of `ssmde_lib.prior.test_time_augmentation`), and what it is; `about` is what `describe` returns."""
+    """A way to look at pictures, `predict` (a module of `ssmde_lib.prior.test_time_augmentation`), and what it is.
+
+    `about` is what `describe` returns.
+    """
 
     def __init__(self, predict: nn.Module, about: dict, device: torch.device | str):
         self.predict, self.about, self.device = predict.to(device).eval(), about, torch.device(device)
@@ -91,9 +96,12 @@ def download_official(variant: str, cache: str | Path | None) -> Path:
 
 
 def leres_small(weights: str | Path = BUNDLED, multi_crop: bool = True, device: torch.device | str = "cpu") -> Provider:
-    """The narrow LeReS trained by `ssmde_lib.prior.train` on a broad mixture of procedural scenes; shipped with the repository.
+    """The narrow LeReS trained by `ssmde_lib.prior.train` on a broad mixture of procedural scenes.
 
-    With `multi_crop` it looks at parts of the picture too (see `ManyLooks`): better on what is small, and five to six times as slow as one look.
+    Shipped with the repository.
+
+    With `multi_crop` it looks at parts of the picture too (see `ManyLooks`): better on what is small, and five to six
+    times as slow as one look.
     """
     net, record = checkpoint.load(weights), checkpoint.read_record(weights)
     about = {
@@ -126,7 +134,10 @@ def depth_anything_v2(
     size: tuple[int, int] = (518, 518),
     device: torch.device | str = "cpu",
 ) -> Provider:
-    """Depth Anything V2 (Yang et al. 2024) through transformers: a model name, a local folder or a model; `size` in multiples of 14."""
+    """Depth Anything V2 (Yang et al. 2024) through transformers: a model name, a local folder or a model.
+
+    `size` in multiples of 14.
+    """
     name = model if isinstance(model, str) else type(model).__name__
     if isinstance(model, str):
         try:
@@ -139,7 +150,8 @@ def depth_anything_v2(
             ) from None
         except OSError:
             raise UserError(
-                f"{name} could not be fetched from huggingface.co: give a local folder as `model`, or choose provider 'leres_small'."
+                f"{name} could not be fetched from huggingface.co: give a local folder as `model`, "
+                "or choose provider 'leres_small'."
             ) from None
     about = {
         "provider": "depth_anything_v2",

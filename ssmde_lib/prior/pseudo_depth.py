@@ -18,8 +18,8 @@ ENCODING = "relative depth of a frame = value / 65535; each frame is scaled by i
 def write_pseudo_depth(provider: Provider, data_root: str | Path, out_root: str | Path, batch: int = 8) -> dict:
     """Relative depth of every frame of a data set (docs/design.md), in its layout; returns the manifest.
 
-    Frames that are there already are kept, so that an interrupted run goes on; a folder begun by another provider, other weights
-    or with another convention is refused with a UserError.
+    Frames that are there already are kept, so that an interrupted run goes on; a folder begun by another provider,
+    other weights or with another convention is refused with a UserError.
     """
     out_root = Path(out_root)
     manifest = {**provider.describe(), "encoding": ENCODING}

@@ -17,7 +17,10 @@ Maps = Float[Tensor, "b 1 h w"]
 
 
 class SinglePass(nn.Module):
-    """Relative depth of pictures by one pass: squashed to the nearest shape of `sizes` (h, w), the output made relative and resized back."""
+    """Relative depth of images by one pass.
+
+    Images are resized to the nearest shape of `sizes` (h, w), the output is made relative and resized back.
+    """
 
     def __init__(self, net: nn.Module, sizes: list[tuple[int, int]], to_relative: Callable[[Tensor], Tensor]):
         super().__init__()
@@ -42,9 +45,10 @@ class FlipAverage(nn.Module):
 class MultiCrop(nn.Module):
     """Relative depth of pictures as the mean of many looks by a network of log-depth.
 
-    It looks at the whole in the nearest shape of `sizes` and in those that are taller (flatter ones lose too much), and at four overlapping
-    windows, which show what is small 1.4 times as large. A window's log-depth, known up to a constant, is brought to the mean of the whole's
-    there. What single looks get wrong by themselves cancels; boosting by patches of Miangoleh et al. (2021) is the elaborate form of the idea.
+    It looks at the whole in the nearest shape of `sizes` and in those that are taller (flatter ones lose too much), and
+    at four overlapping windows, which show what is small 1.4 times as large. A window's log-depth, known up to a
+    constant, is brought to the mean of the whole's there. What single looks get wrong by themselves cancels; boosting
+    by patches of Miangoleh et al. (2021) is the elaborate form of the idea.
     """
 
     def __init__(self, net: nn.Module, sizes: list[tuple[int, int]]):

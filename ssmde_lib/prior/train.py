@@ -1,6 +1,7 @@
 """Train `leres_small` from scratch on the mixture: python -m ssmde_lib.prior.train --help
 
-One core renders ten to twenty views a second and learns from about fifty; the shipped weights' record says what they took.
+One core renders ten to twenty views a second and learns from about fifty; the shipped weights' record says what they
+took.
 """
 
 import json
@@ -56,8 +57,8 @@ def train(
 ) -> tuple[LeReS, list[dict]]:
     """A trained network and its curve; AdamW with one cycle of the learning rate, bfloat16 networks, float32 losses.
 
-    The shapes take turns, a batch each. The network returned is the moving average of the weights; `start` is a checkpoint to go
-    on from (another cycle of the rate); `keep(network, curve)` is called ten times on the way.
+    The shapes take turns, a batch each. The network returned is the moving average of the weights; `start` is a
+    checkpoint to go on from (another cycle of the rate); `keep(network, curve)` is called ten times on the way.
     """
     torch.manual_seed(seed)
     net = checkpoint.load(start) if start else LeReS(**VARIANTS["small"])
@@ -128,7 +129,10 @@ def errors_of(net: LeReS, data: dict[str, Tensor], size: tuple[int, int], device
 
 
 def rendered_views(cache: Path, views: int, held_out: int = 250) -> list[Views]:
-    """`views` training views of the mixture, as many of each shape, and `held_out` others of each; rendered into `cache` where missing."""
+    """`views` training views of the mixture, as many of each shape, and `held_out` others of each.
+
+    Rendered into `cache` where missing.
+    """
     each = views // len(SHAPES)
     return [
         Views(
@@ -164,11 +168,20 @@ def main(
     rendered = time.time()
     record = {
         "started_from": checkpoint.read_record(start) if start else "scratch",
-        "trained_on": TRAINED_ON, "input_sizes": list(SHAPES), "command": " ".join(["python -m ssmde_lib.prior.train", *sys.argv[1:]]),
-        "views": views, "steps": steps, "batch": batch, "seed": seed, "rendering_seconds": round(rendered - started),
-        "threads": torch.get_num_threads(), "device": device, "torch": torch.__version__, "machine": platform.machine(),
+        "trained_on": TRAINED_ON,
+        "input_sizes": list(SHAPES),
+        "command": " ".join(["python -m ssmde_lib.prior.train", *sys.argv[1:]]),
+        "views": views,
+        "steps": steps,
+        "batch": batch,
+        "seed": seed,
+        "rendering_seconds": round(rendered - started),
+        "threads": torch.get_num_threads(),
+        "device": device,
+        "torch": torch.__version__,
+        "machine": platform.machine(),
         "checkpoint": "the last step",
-    }  # fmt: skip
+    }
     out.parent.mkdir(parents=True, exist_ok=True)
 
     def keep(net: LeReS, curve: list[dict]) -> None:

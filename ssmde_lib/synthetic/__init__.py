@@ -1,4 +1,4 @@
-"""The embedded procedural data set: a ray caster, two worlds (`street`, `room`), and what breaks self-supervision in them."""
+"""The embedded procedural data set: a ray caster, two worlds (`street`, `room`), and the failure cases."""
 
 from .clips import render_clip, write_world
 from .engine import Frame, render

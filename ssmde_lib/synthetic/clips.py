@@ -1,4 +1,7 @@
-"""Films the worlds: frames in memory (`render_clip`) and data sets on disk in the one layout of docs/design.md (`write_world`)."""
+"""Renders the worlds: frames in memory (`render_clip`), and data sets on disk (`write_world`).
+
+The layout is that of docs/design.md.
+"""
 
 import inspect
 import json
@@ -38,9 +41,10 @@ def render_clip(
 ) -> Iterator[Frame]:
     """Frames of one clip, deterministic by `seed` (an integer or a sequence of integers).
 
-    `difficulty` is a name in DIFFICULTIES, which brings its own world and options. Other `options`: `noise`, `exposure`, `motion_blur` of
-    `sensor.Sensor`, and those of the world's builder, `street.street` or `room.room` (movers, camera motion).
-    Raises UserError for an unknown world, difficulty or option, and for sizes that are not positive.
+    `difficulty` is a name in DIFFICULTIES, which brings its own world and options. Other `options`: `noise`,
+    `exposure`, `motion_blur` of `sensor.Sensor`, and those of the world's builder, `street.street` or `room.room`
+    (movers, camera motion). Raises UserError for an unknown world, difficulty or option, and for sizes that are not
+    positive.
     """
     if difficulty is not None:
         world, options = (
@@ -79,9 +83,9 @@ def write_world(
 ) -> list[Path]:
     """Writes `split_clips` = {"train": 10, "val": 2, "test": 4} clips below `root`; returns their folders.
 
-    Clip n of a split is seeded by (seed, split, n): splits share no scene, whatever their sizes. A clip is written aside and moved into
-    place when whole, so that a second call continues where the first was interrupted. `options` are those of `render_clip`; of the
-    `outputs`, normal, flow and instance are large and left out unless asked for.
+    Clip n of a split is seeded by (seed, split, n): splits share no scene, whatever their sizes. A clip is written
+    aside and moved into place when whole, so that a second call continues where the first was interrupted. `options`
+    are those of `render_clip`; of the `outputs`, normal, flow and instance are large and left out unless asked for.
     Raises UserError when a finished clip there was made with other settings.
     """
     split_clips = {"train": 10, "val": 2, "test": 4} if split_clips is None else split_clips

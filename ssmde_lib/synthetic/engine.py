@@ -3,13 +3,14 @@
     scene = Scene([Primitive("box", (1, 1, 1), place(z=6), Material(color=(0.8, 0.2, 0.1)), instance=1)])
     frame = render(scene, K, T_world_cam, height=64, width=192, time=0.0, T_world_cam_next=None)
 
-Everything a scene is made of (`Scene, Primitive, Material, Light, Sky, Shadow, place`) stands in `world.scene`: primitives are boxes,
-ellipsoids and cylinders (with `taper`: roofs, pyramids, cones), each with a pose that may be a function of time in frames; the
-ground and walls are flat boxes. A camera inside a box does not see that box.
+Everything a scene is made of (`Scene, Primitive, Material, Light, Sky, Shadow, place`) stands in `world.scene`:
+primitives are boxes, ellipsoids and cylinders (with `taper`: roofs, pyramids, cones), each with a pose that may be a
+function of time in frames; the ground and walls are flat boxes. A camera inside a box does not see that box.
 
-Visibility first, shading after: each primitive is intersected only inside the rectangle it projects to, on a grid of half-pixel steps
-whose every second node is a pixel centre; then all nodes are shaded together by gathering the primitives' tables. Colour is the
-[1 2 1]/4 tent filter of the grid; depth, normals and masks are its pixel centres, exact.
+Visibility first, shading after: each primitive is intersected only inside the rectangle it projects to, on a grid of
+half-pixel steps whose every second node is a pixel centre; then all nodes are shaded together by gathering the
+primitives' tables. Colour is the [1 2 1]/4 tent filter of the grid; depth, normals and masks are its pixel centres,
+exact.
 """
 
 from dataclasses import dataclass
@@ -44,9 +45,12 @@ class Frame:
 
 
 def render(scene: Scene, K, T_world_cam, height: int, width: int, time: float = 0.0, T_world_cam_next=None) -> Frame:
-    """What the camera (K 3 3 without skew, `T_world_cam` 4 4) sees of the scene at a time; flow needs the next frame's camera.
+    """What the camera (K 3 3 without skew, `T_world_cam` 4 4) sees of the scene at a time.
 
-    Objects move from `time` to `time + 1` for the flow. Colour is deterministic; no state is kept except the scene's tables.
+    Flow needs the next frame's camera.
+
+    Objects move from `time` to `time + 1` for the flow. Colour is deterministic; no state is kept except the scene's
+    tables.
     """
     K, T_world_cam = np.asarray(K, np.float64), np.asarray(T_world_cam, np.float64)
     x = (((np.arange(2 * width + 1) - 1) / 2 - K[0, 2]) / K[0, 0]).astype(np.float32)
@@ -92,7 +96,10 @@ def render(scene: Scene, K, T_world_cam, height: int, width: int, time: float = 
 
 
 def _to_unit(T_cam_object, size):
-    """Affine map from the camera's frame into the unit frames of shapes: q = A p + b, with A (n 3 3), b (n 3), float64."""
+    """Affine map from the camera's frame into the unit frames of shapes.
+
+    q = A p + b, with A (n 3 3), b (n 3), float64.
+    """
     scale = 1 / np.asarray(size, np.float64).reshape(-1, 3)
     A = scale[:, :, None] * T_cam_object[:, :3, :3].transpose(0, 2, 1)
     return A, -np.einsum("nij,nj->ni", A, T_cam_object[:, :3, 3])
@@ -271,7 +278,7 @@ def _shade(scene, A, b, T_world_cam, T_world_object, depth, ids, shade, x, y, pi
 
 
 def _surface(scene, moving, shape, i, x, y, z, shade, pixel):
-    """Colour (3 n) and world normal (3 n) of nodes that see primitives `i` of one shape at depth z along rays (x, y, 1)."""
+    """Colour (3 n) and world normal (3 n) of nodes on primitives `i` of one shape, at depth z along rays (x, y, 1)."""
     table = scene.table
     A, size = moving["A"][:, i], table["size"][:, i]
     ray = [A[3 * k] * x + A[3 * k + 1] * y + A[3 * k + 2] for k in range(3)]  # unit frame
@@ -307,7 +314,7 @@ def _surface(scene, moving, shape, i, x, y, z, shade, pixel):
 
 
 def _unit_normal(shape, q, mean, slope):
-    """Outward normal (up to length) in the unit frame, and the face: 0, 1, 2 for the axis it crosses, 1 also for caps."""
+    """Outward normal (up to length) in the unit frame, and the face: the axis it crosses (0, 1, 2), or 1 for caps."""
     if shape == "ellipsoid":
         return q, np.zeros(len(q[0]), np.int8)
     one = np.float32(1)
@@ -394,7 +401,10 @@ def _sky(sky, direction):
 
 
 def _flow(scene, K, T_world_cam, T_world_object, T_world_cam_next, time, depth, ids, x, y):
-    """Pixels from now to the next frame, of each pixel centre's point carried along by its object; the sky only turns."""
+    """Pixels from now to the next frame, of each pixel centre's point carried along by its object.
+
+    The sky only turns.
+    """
     T_next_world = np.linalg.inv(T_world_cam_next)
     motion = scene.poses(time + 1) @ np.linalg.inv(T_world_object)  # of the objects, in the world
     motion = np.concatenate([motion, np.eye(4)[None]])  # the last one, -1: the sky

@@ -1,4 +1,4 @@
-"""The catalogue of what breaks self-supervised depth: each name is an option of `render_clip` that films exactly that."""
+"""The catalogue of failure cases of self-supervised depth; each name is an option of `render_clip`."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,7 @@
-"""Things that stand in a room, built like those of `objects`: origin on the floor, the back against a wall at z = 0, front to -z."""
+"""Furniture, built like the objects of `objects`.
+
+The origin is on the floor, the back against a wall at z = 0, the front towards -z.
+"""
 
 import numpy as np
 

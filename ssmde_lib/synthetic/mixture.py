@@ -1,10 +1,10 @@
 """The broad mixture that `leres_small` learns from: random views of random procedural scenes, one a seed.
 
-Nothing here knows the tutorial's `street` and `room`: what stands about is composed of random primitives (on wheels or legs, upright,
-slabs, poles, tufts, piles), colours and patterns are random, and the camera's height, pitch, roll and field of view vary
-far more than theirs. Wide pictures are mostly taken outdoors, narrower ones mostly indoors. What the scenes share with any photograph is
-what a prior can learn: things rest on surfaces, what is further is higher up to the horizon, smaller, hazier, and hidden by what is nearer.
-The renderer is the tutorial's own.
+Nothing here knows the tutorial's `street` and `room`: what stands about is composed of random primitives (on wheels or
+legs, upright, slabs, poles, tufts, piles), colours and patterns are random, and the camera's height, pitch, roll and
+field of view vary far more than theirs. Wide pictures are mostly taken outdoors, narrower ones mostly indoors. What the
+scenes share with any photograph is what a prior can learn: things rest on surfaces, what is further is higher up to the
+horizon, smaller, hazier, and hidden by what is nearer. The renderer is the tutorial's own.
 """
 
 from collections.abc import Callable
@@ -142,7 +142,7 @@ def upright(rng: Rng, paint: Paint) -> list[Primitive]:
 
 
 def slabs(rng: Rng, paint: Paint) -> list[Primitive]:
-    """Horizontal boards at several heights between posts or cheeks, loaded with small solids: furniture of no kind in particular."""
+    """Horizontal boards at several heights between posts or cheeks, loaded with small solids."""
     wide, deep, height = log_uniform(rng, 0.3, 2.2), log_uniform(rng, 0.25, 1.1), log_uniform(rng, 0.3, 2.2)
     board, post, thick = paint(wide), paint(height), rng.uniform(0.015, 0.06)
     parts = []
@@ -255,7 +255,10 @@ class SceneBuilder:
     def scatter(
         self, count: int, near: float, far: float, half_view: float, weights: tuple, inside: tuple | None = None
     ) -> None:
-        """Random things in the field of view, as many near as far (log-uniform distance); `inside`: half extents of a floor."""
+        """Random things in the field of view, as many near as far (log-uniform distance).
+
+        `inside`: half extents of a floor.
+        """
         yaws = self.rng.choice([0, np.pi / 2, np.pi, self.rng.uniform(-np.pi, np.pi)], count) + self.rng.normal(0, 0.2)
         for yaw in yaws:
             distance = log_uniform(self.rng, near, far)
@@ -275,7 +278,10 @@ class SceneBuilder:
 def handheld(
     rng: Rng, height: float, pitch: float, roll: float, x: float = 0.0, z: float = 0.0, yaw: float = 0.0
 ) -> np.ndarray:
-    """T_world_cam of a camera `height` metres above y = 0; standard deviations of pitch (negative looks down) and roll."""
+    """T_world_cam of a camera `height` metres above y = 0.
+
+    Standard deviations of pitch (negative looks down) and roll.
+    """
     return place(x, -height, z, yaw, rng.normal(0, pitch), rng.normal(0, roll))
 
 
@@ -291,8 +297,13 @@ def daylight(rng: Rng) -> dict:
     return {
         "lights": [Light(tuple(towards / np.linalg.norm(towards)), tuple(strength * tint))],
         "ambient": (tuple(above / tint), tuple(np.full(3, below))),
-        "sky": Sky(tuple(zenith), tuple(horizon), rng.choice([0.0, rng.random()]), log_uniform(rng, 25, 600) if rng.random() < 0.7 else np.inf),
-    }  # fmt: skip
+        "sky": Sky(
+            tuple(zenith),
+            tuple(horizon),
+            rng.choice([0.0, rng.random()]),
+            log_uniform(rng, 25, 600) if rng.random() < 0.7 else np.inf,
+        ),
+    }
 
 
 def ground(builder: SceneBuilder, extent: float = 400.0) -> None:
@@ -399,8 +410,15 @@ def row(builder: SceneBuilder, side: int, x: float, z: float, length: float, hei
     builder.slab((deep, height / 2, length / 2), centre, log_uniform(rng, 0.5, 6))
     if rng.random() < 0.35:
         roof = rng.uniform(0.1, 0.5) * height
-        builder.primitives.append(Primitive("box", (deep * 1.05, roof / 2, length / 2 * 1.02), centre @ place(y=-height / 2 - roof / 2),
-                                          builder.paint(2), taper=tuple(rng.uniform(0, 1, 2))))  # fmt: skip
+        builder.primitives.append(
+            Primitive(
+                "box",
+                (deep * 1.05, roof / 2, length / 2 * 1.02),
+                centre @ place(y=-height / 2 - roof / 2),
+                builder.paint(2),
+                taper=tuple(rng.uniform(0, 1, 2)),
+            )
+        )
     for _ in range(rng.integers(0, 5)):
         half = (rng.uniform(0.02, 0.6), log_uniform(rng, 0.05, 1), min(log_uniform(rng, 0.1, 2), length / 2))
         y, along = rng.uniform(-0.45, 0.45) * height, rng.uniform(-1, 1) * (length / 2 - half[2])
@@ -416,8 +434,10 @@ def interior(rng: Rng, paint: Paint, field_of_view: float) -> tuple[Scene, np.nd
     builder = SceneBuilder(rng, paint, camera, clearance=0.4)
     wall = paint(log_uniform(rng, 0.3, 3))
     for side in (-1, 1):
-        for half, pose, along in (((0.1, high / 2, half_z), place(side * (half_x + 0.1), -high / 2), half_z),
-                                  ((half_x, high / 2, 0.1), place(0, -high / 2, side * (half_z + 0.1)), half_x)):  # fmt: skip
+        for half, pose, along in (
+            ((0.1, high / 2, half_z), place(side * (half_x + 0.1), -high / 2), half_z),
+            ((half_x, high / 2, 0.1), place(0, -high / 2, side * (half_z + 0.1)), half_x),
+        ):
             builder.primitives.append(Primitive("box", half, pose, wall if rng.random() < 0.7 else paint(1.5)))
             for _ in range(rng.integers(0, 4)):  # pictures, doors, windows, skirtings, radiators
                 size, place_along = (
@@ -444,15 +464,22 @@ def interior(rng: Rng, paint: Paint, field_of_view: float) -> tuple[Scene, np.nd
             at, yaw = (rng.uniform(-1, 1) * (half_x - 0.4), rng.choice([-1, 1]) * (half_z - 0.4)), 0.0
         builder.stand(rng.choice(OBJECTS, p=INDOOR)(rng, paint), *at, yaw + rng.choice([0, np.pi]))
     builder.scatter(rng.integers(2, 14), 0.8, 6.0, field_of_view / 2, INDOOR, (half_x, half_z))
-    lamps = [Light((rng.uniform(-1, 1) * half_x, -high * rng.uniform(0.6, 0.98), rng.uniform(-1, 1) * half_z),
-                   tuple(rng.uniform(0.1, 0.8) * rng.uniform(0.75, 1, 3)), True, log_uniform(rng, 1, 6)) for _ in range(rng.integers(0, 4))]  # fmt: skip
+    lamps = [
+        Light(
+            (rng.uniform(-1, 1) * half_x, -high * rng.uniform(0.6, 0.98), rng.uniform(-1, 1) * half_z),
+            tuple(rng.uniform(0.1, 0.8) * rng.uniform(0.75, 1, 3)),
+            True,
+            log_uniform(rng, 1, 6),
+        )
+        for _ in range(rng.integers(0, 4))
+    ]
     above = rng.uniform(0.5, 1.1)
     ambient = (tuple(above * rng.uniform(0.85, 1, 3)), tuple(np.full(3, above * rng.uniform(0.4, 1))))
     return Scene(builder.primitives, lamps, ambient, builder.shadows, Sky(clouds=0.0)), camera
 
 
 def clutter(rng: Rng, paint: Paint, field_of_view: float) -> tuple[Scene, np.ndarray]:
-    """Solids of any size in any pose, floating before a wall or the sky: depth from shape, shading and occlusion alone."""
+    """Solids of any size in any pose before a wall or the sky: cues are shape, shading and occlusion alone."""
     camera = place(yaw=rng.uniform(-3, 3), pitch=rng.normal(0, 0.3), roll=rng.normal(0, 0.3))
     primitives = []
     for _ in range(rng.integers(8, 50)):

@@ -1,4 +1,7 @@
-"""Views of the mixture, rendered once and kept: shards of at most 250 views in a folder, so that an interrupted rendering goes on."""
+"""Views of the mixture, rendered once and kept in shards of at most 250 views.
+
+An interrupted rendering goes on with the next shard.
+"""
 
 from pathlib import Path
 

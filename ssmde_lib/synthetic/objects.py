@@ -1,4 +1,6 @@
-"""Things that a viewer recognises, each a few primitives around an origin on the ground: y is down, z is forward, metres.
+"""Recognisable objects, each a few primitives around an origin on the ground.
+
+y is down, z is forward, in metres.
 
 Every builder takes a random generator and returns a list of `Primitive` and `Shadow`; `at` puts such a list somewhere.
 """
@@ -249,7 +251,10 @@ ROOFS = [(0.45, 0.20, 0.14), (0.25, 0.25, 0.28), (0.36, 0.28, 0.22)]
 
 
 def building(rng, width, depth=8.0):
-    """A facade with rows of windows over a ground floor of shops or doors, a cornice and a roof; its front faces -z at z = 0."""
+    """A facade with rows of windows over a ground floor of shops or doors, a cornice and a roof.
+
+    Its front faces -z at z = 0.
+    """
     floors = rng.integers(1, 5)
     ground, upper = rng.uniform(3.2, 4.0), floors * rng.uniform(2.7, 3.3)
     wall = pick(rng, WALLS)

@@ -10,7 +10,10 @@ from .scene import Light, Material, Primitive, Scene, Shot, Sky, place
 def room(
     rng, frames: int, height: int, width: int, walkers: int | None = None, motion: str = "handheld", plain: bool = False
 ) -> Shot:
-    """Builds one room; `walkers`: how many people walk in it; `motion` is handheld, static or rotate; `plain`: bare, unpatterned walls."""
+    """Builds one room; `walkers`: how many people walk in it; `motion` is handheld, static or rotate.
+
+    `plain`: bare, unpatterned walls.
+    """
     half_x, half_z, tall = rng.uniform(2.2, 3.2), rng.uniform(2.6, 4.0), rng.uniform(2.4, 2.9)
     focal = rng.uniform(0.72, 0.9) * np.sqrt(width * height * 4 / 3)
     K = np.array(

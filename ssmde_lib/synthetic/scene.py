@@ -1,7 +1,8 @@
 """What a procedural scene is made of: primitives with materials and poses, light, sky, contact shadows.
 
-The world frame has OpenCV axes (x right, y **down**, z forward), metres. A primitive is a unit shape, |x|, |y|, |z| <= 1,
-stretched by `size` (half extents) and placed by `pose`, the rigid 4x4 `T_world_object`, constant or a function of time in frames.
+The world frame has OpenCV axes (x right, y **down**, z forward), metres. A primitive is a unit shape, |x|, |y|, |z| <=
+1, stretched by `size` (half extents) and placed by `pose`, the rigid 4x4 `T_world_object`, constant or a function of
+time in frames.
 """
 
 from collections.abc import Callable
@@ -17,13 +18,16 @@ Pose = np.ndarray | Callable[[float], np.ndarray]
 
 @dataclass(frozen=True)
 class Material:
-    """Colour of a surface: a grid of cells with gaps (windows, bricks, books, planks, stripes), times band-limited noise.
+    """Colour of a surface: a grid of cells with gaps, times band-limited noise.
 
-    On every face the cells are stretched to a whole number; `cell` = (width, height) in metres, infinite: one cell a face.
-    `gap` is the fraction of a cell that shows `gap_color`; odd rows are shifted by `offset` cells. The colour of a cell lies
-    between `color` and `color_b`: at random, or alternating with `checker`; `hue` adds a random tint to each cell.
-    With `sides_only` the faces across y show `gap_color` alone. `paint(u, v, width_u, width_v) -> 3 n` replaces the cells:
-    u, v are metres on the surface from its centre, the widths are the metres that a pixel covers (to filter by).
+    Cells make windows, bricks, books, planks and stripes.
+
+    On every face the cells are stretched to a whole number; `cell` = (width, height) in metres, infinite: one cell a
+    face. `gap` is the fraction of a cell that shows `gap_color`; odd rows are shifted by `offset` cells. The colour of
+    a cell lies between `color` and `color_b`: at random, or alternating with `checker`; `hue` adds a random tint to
+    each cell. With `sides_only` the faces across y show `gap_color` alone. `paint(u, v, width_u, width_v) -> 3 n`
+    replaces the cells: u, v are metres on the surface from its centre, the widths are the metres that a pixel covers
+    (to filter by).
     """
 
     color: Color = (0.5, 0.5, 0.5)
@@ -45,8 +49,8 @@ class Material:
 class Primitive:
     """One solid: `shape` in SHAPES, half extents `size` in metres, pose, material, and whose it is.
 
-    `taper` = (x, z): the size of the top (y = -1) relative to the bottom; box: prism, roof or pyramid; cylinder (axis y): cone.
-    `instance` 0 is background; primitives of one object share one number. `mover` marks an object that moves.
+    `taper` = (x, z): the size of the top (y = -1) relative to the bottom; box: prism, roof or pyramid; cylinder (axis
+    y): cone. `instance` 0 is background; primitives of one object share one number. `mover` marks an object that moves.
     """
 
     shape: str
@@ -69,7 +73,7 @@ class Shadow:
 
 @dataclass(frozen=True)
 class Light:
-    """The sun (`vector`: unit vector towards it) or, with `lamp`, a bulb at the point `vector` of reach `reach` metres."""
+    """The sun (`vector`: unit vector towards it) or, with `lamp`, a bulb at `vector` of reach `reach` metres."""
 
     vector: Color
     color: Color = (0.7, 0.68, 0.62)
@@ -99,7 +103,7 @@ class Scene:
 
     @cached_property
     def table(self) -> dict[str, np.ndarray]:
-        """One column per primitive for everything that does not move, so that shading can gather by primitive number."""
+        """One column per primitive for everything static, so that shading can gather by primitive number."""
         items, materials = self.primitives, [p.material for p in self.primitives]
         rng = np.random.default_rng(len(items))
         taper = np.array([p.taper for p in items])
@@ -151,7 +155,7 @@ class Scene:
 
 @dataclass(frozen=True)
 class Shot:
-    """A scene ready to be filmed: what is there, the intrinsics for the size asked for, and the camera's pose at a time."""
+    """A scene to render: its content, the intrinsics for the size asked for, and the camera's pose at a time."""
 
     scene: Scene
     K: np.ndarray
@@ -161,7 +165,10 @@ class Shot:
 def place(
     x: float = 0.0, y: float = 0.0, z: float = 0.0, yaw: float = 0.0, pitch: float = 0.0, roll: float = 0.0
 ) -> np.ndarray:
-    """Rigid 4x4: rotate by roll about z, then pitch about x, then yaw about y (radians; yaw turns z towards x), then shift."""
+    """Rigid 4x4: roll about z, then pitch about x, then yaw about y, then shift.
+
+    Angles are in radians; yaw turns z towards x.
+    """
     cy, sy, cx, sx, cz, sz = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch), np.cos(roll), np.sin(roll)
     return np.array(
         [

@@ -1,4 +1,7 @@
-"""What a real camera does to the picture: motion blur, exposure that drifts, noise. Depth and all else stay those of mid-shutter."""
+"""What a real camera does to the picture: motion blur, exposure that drifts, noise.
+
+Depth and all else stay those of mid-shutter.
+"""
 
 from dataclasses import dataclass, replace
 
@@ -12,7 +15,10 @@ SHUTTER = 0.5  # open for this share of the time between frames
 
 @dataclass(frozen=True)
 class Sensor:
-    """`noise`: standard deviation in [0, 1] of full scale; `exposure`: swing in stops over 24 frames; `motion_blur`: pictures averaged."""
+    """`noise`: standard deviation in [0, 1] of full scale; `exposure`: swing in stops over 24 frames.
+
+    `motion_blur`: pictures averaged.
+    """
 
     noise: float = 0.0
     exposure: float = 0.0

@@ -1,4 +1,7 @@
-"""The world `street`: a car drives through a town (KITTI-like), among parked cars, walkers, oncoming cars and a car ahead."""
+"""The world `street`: a car drives through a town, as in KITTI.
+
+There are parked cars, walkers, oncoming cars and a car ahead.
+"""
 
 from dataclasses import dataclass
 
@@ -13,7 +16,10 @@ LANE, MARGIN = 3.3, 105.0  # width of a lane; how far ahead of the last camera t
 
 @dataclass(frozen=True)
 class Bend:
-    """The centre line of a street of constant curvature (1/metres): arc length s along it, lateral offset x to the right."""
+    """The centre line of a street of constant curvature (1/metres).
+
+    s is the arc length along it, x the lateral offset to the right.
+    """
 
     curvature: float
 
@@ -43,7 +49,8 @@ def street(
 ) -> Shot:
     """Builds one street; the defaults choose the movers at random, `motion` is drive, static or rotate.
 
-    `lead`: a car ahead at about the camera's own speed; `oncoming`, `walkers`: how many; `poles`: thin posts along both kerbs.
+    `lead`: a car ahead at about the camera's own speed; `oncoming`, `walkers`: how many; `poles`: thin posts along both
+    kerbs.
     """
     bend = Bend(rng.choice([-1, 1]) * rng.uniform(1 / 2000, 1 / 160))
     focal = width * rng.uniform(0.55, 0.66)
@@ -198,7 +205,10 @@ def _static(rng, bend, kerb, parking, pavement, end, poles):
 
 
 def _movers(rng, bend, station, camera, kerb, frames, count, lead, oncoming, walkers):
-    """A car ahead, oncoming cars, walkers that cross and walkers on the pavements; none ever touches another or the camera."""
+    """A car ahead, oncoming cars, walkers that cross and walkers on the pavements.
+
+    None ever touches another or the camera.
+    """
     times = np.arange(-2, frames + 3)
     paths = [np.array([camera(t)[[0, 2], 3] for t in times])]
     items = []

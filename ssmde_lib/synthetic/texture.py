@@ -1,4 +1,7 @@
-"""Band-limited procedural patterns: each is averaged over the width of a pixel, so that far surfaces fade instead of flickering."""
+"""Band-limited procedural patterns.
+
+Each is averaged over the width of a pixel, so that far surfaces fade and do not flicker.
+"""
 
 import numpy as np
 
@@ -23,7 +26,7 @@ def value_noise(u: np.ndarray, v: np.ndarray) -> np.ndarray:
 
 
 def fractal_noise(u, v, width, octaves: int = 3) -> np.ndarray:
-    """Sum of value noises, each finer by 3.7 and fading once a pixel (`width`, in units of u, v) covers half its lattice."""
+    """Sum of value noises, each finer by 3.7; one fades where a pixel (`width`, in u, v) covers half its lattice."""
     total, amplitude, frequency = 0.0, 0.6, 1.0
     for octave in range(octaves):
         fade = np.clip(1.4 - 1.2 * frequency * width, 0, 1)
@@ -33,7 +36,10 @@ def fractal_noise(u, v, width, octaves: int = 3) -> np.ndarray:
 
 
 def pulse(x, width, duty) -> np.ndarray:
-    """Share of [x - width/2, x + width/2] in the pulses [n - duty/2, n + duty/2], n integer: an exactly box-filtered square wave."""
+    """A square wave, exactly box-filtered.
+
+    The share of [x - width/2, x + width/2] in the pulses [n - duty/2, n + duty/2], n integer.
+    """
     half = width * 0.5 + 1e-4
 
     def integral(x):

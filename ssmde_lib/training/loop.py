@@ -1,7 +1,7 @@
 """One explicit training loop for every stage, on `accelerate`: any device, autocast, several processes, resume.
 
-All randomness is a function of (seed, step): the batch drawn, its augmentation, the pairs of the ranking loss. A run that
-was killed and resumed therefore sees exactly what an undisturbed one would have seen.
+All randomness is a function of (seed, step): the batch drawn, its augmentation, the pairs of the ranking loss. A run
+that was killed and resumed therefore sees exactly what an undisturbed one would have seen.
 """
 
 import math
@@ -55,9 +55,10 @@ def train(
 ) -> list[dict]:
     """Train `model` in place and return the log, which also stands in `folder/train.jsonl`.
 
-    The objective sees the items of `data` as `prepare` makes them. `folder/state` keeps the full state until the run ends; a run that finds one goes on from it.
-    SIGTERM saves the state and raises UserError. So do running out of memory or disk, a loader worker that is lost, and a loss that is
-    not finite; the next run then goes on from the last state saved.
+    The objective sees the items of `data` as `prepare` makes them. `folder/state` keeps the full state until the run
+    ends; a run that finds one goes on from it. SIGTERM saves the state and raises UserError. So do running out of
+    memory or disk, a loader worker that is lost, and a loss that is not finite; the next run then goes on from the last
+    state saved.
     """
     accelerator = Accelerator(mixed_precision=schedule.precision, gradient_accumulation_steps=schedule.accumulate)
     if schedule.channels_last:
@@ -135,12 +136,16 @@ def check_finite(record: dict) -> None:
     bad = [name for name, value in record.items() if not math.isfinite(value)]
     if bad:
         raise UserError(
-            f"loss term {bad[0]!r} is not finite before step {record['step']}: lower learning_rate or set precision to no."
+            f"loss term {bad[0]!r} is not finite before step {record['step']}: "
+            "lower learning_rate or set precision to no."
         )
 
 
 def must_stop(accelerator: Accelerator, stopped: threading.Event, logged: bool) -> bool:
-    """Whether SIGTERM has come, to any of the processes: they stop at the same step, and ask each other where the log makes them wait anyway."""
+    """Whether any of the processes has got SIGTERM: they stop at the same step.
+
+    The processes ask each other where the log makes them wait anyway.
+    """
     if accelerator.num_processes == 1:
         return stopped.is_set()
     if stopped.is_set():

@@ -1,4 +1,4 @@
-"""What a training minimises: self-supervision, the prior under its forgetting factor, and distillation, each a switch."""
+"""The objective of a training: self-supervision, the prior under its forgetting factor, and distillation."""
 
 import copy
 import itertools
@@ -113,9 +113,12 @@ class Objective:
     def multi_resolution_terms(
         self, model: nn.Module, seen: tuple, depth: Tensor, images: dict, K: Tensor, prediction: Prediction
     ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-        """Predict at half resolution too, in multiples of 32; per pixel the prediction with the smaller photometric error teaches the other.
+        """Predict at half resolution too, in multiples of 32.
 
-        (Lee, Im, Yoon 2023.) Returns the half-resolution prediction's own photometric loss, and the mean difference in log-depth.
+        Per pixel the prediction with the smaller photometric error teaches the other.
+
+        (Lee, Im, Yoon 2023.) Returns the half-resolution prediction's own photometric loss, and the mean difference in
+        log-depth.
         """
         half = [
             F.interpolate(image, [max(32, round(side / 64) * 32) for side in depth.shape[-2:]], mode="area")

@@ -12,13 +12,16 @@ from ssmde_lib.errors import UserError
 
 
 def launch(function: Callable[[], object], processes: int) -> None:
-    """Call `function` in several processes of this machine, one a GPU, through accelerate's `notebook_launcher`; a UserError of theirs is raised here.
+    """Call `function` in several processes of this machine, one a GPU, through accelerate's `notebook_launcher`.
+
+    A UserError of theirs is raised here.
 
     They are forks of this process, in which nothing may have used a GPU or an Accelerator before.
     """
     if 0 < torch.cuda.device_count() < processes:
         raise UserError(
-            f"processes is {processes}, but this machine has {torch.cuda.device_count()} GPUs: ask for no more than these."
+            f"processes is {processes}, but this machine has {torch.cuda.device_count()} GPUs: "
+            "ask for no more than these."
         )
 
     @errors.record  # leaves the error's message for the parent
@@ -41,6 +44,7 @@ def launch(function: Callable[[], object], processes: int) -> None:
             raise UserError(sentence) from None
         if failure.exitcode < 0:
             raise UserError(
-                f"process {rank} of the training was lost ({said}): run the stage again; it goes on from its last checkpoint."
+                f"process {rank} of the training was lost ({said}): run the stage again; "
+                "it goes on from its last checkpoint."
             ) from None
         raise

@@ -11,15 +11,17 @@ from ssmde_lib.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class Schedule:
-    """How long and how fast to train. The published recipe is `steps=100_000`, `batch_size` 4 or 8, `learning_rate=1e-4`."""
+    """How long and how fast to train.
+
+    The published recipe is `steps=100_000`, `batch_size` 4 or 8, `learning_rate=1e-4`.
+    """
 
     steps: int = 1000  # optimiser steps
     batch_size: int = 6  # triplets a step, over all processes
     learning_rate: float = 1.5e-3  # Adam's, at its peak
     decay: str = "cosine"  # "constant", "step" (a tenth after three quarters, as Monodepth2), or "cosine"
-    warmup: float = (
-        0.2  # share of the training over which the depth network's rate rises; the motion must be right first
-    )
+    # Share of the training over which the depth network's rate rises; the motion must be right first.
+    warmup: float = 0.2
     accumulate: int = 1  # micro-batches a step
     precision: str = "no"  # "no", "bf16" or "fp16": autocast, where the device has it
     channels_last: bool = True  # memory format of the networks; on a CPU 7 % (width 64) to 20 % (width 24) faster
@@ -44,7 +46,10 @@ class Schedule:
 
 
 def linear_ramp(progress: float, warmup: float) -> float:
-    """The share of its full value that something has which grows from 0 over the first `warmup` of the training; 1 without a warm-up."""
+    """The share of its full value that something has which grows from 0 over the first `warmup` of the training.
+
+    1 without a warm-up.
+    """
     return min(1.0, progress / warmup) if warmup else 1.0
 
 
@@ -54,12 +59,16 @@ def seeded(seed: int, step: int, device: torch.device, process: int = 0) -> torc
 
 
 class StepSampler:
-    """Batches of indices, a function of (seed, step): epoch after epoch of permutations, cut into batches, from `start` on."""
+    """Batches of indices, a function of (seed, step).
+
+    Each epoch is a permutation, cut into batches; `start` is the first batch.
+    """
 
     def __init__(self, size: int, schedule: Schedule, seed: int, start: int = 0, process: int = 0, processes: int = 1):
         if schedule.batch_size % (processes * schedule.accumulate):
             raise UserError(
-                f"batch_size {schedule.batch_size} is not divisible by processes x accumulate ({processes} x {schedule.accumulate}): "
+                f"batch_size {schedule.batch_size} is not divisible by processes x accumulate ({processes} x "
+                f"{schedule.accumulate}): "
                 "change one of them."
             )
         self.size, self.schedule, self.seed, self.start, self.process, self.processes = (

@@ -16,11 +16,12 @@ def finish(folder: Path) -> None:
 
 
 def copy_networks(source: Path, folder: Path) -> list[dict]:
-    """Take over a finished training, `depth.safetensors` and `pose.safetensors` of the folder `source`, instead of training; return its log, if kept."""
+    """Copy the finished training (depth.safetensors, pose.safetensors) of `source`; return its log or None."""
     for name in ("depth.safetensors", "pose.safetensors"):
         if not (source / name).is_file():
             raise UserError(
-                f"{source / name} does not exist: set load to the folder of a finished training, or leave it empty to train."
+                f"{source / name} does not exist: set load to the folder of a finished training, "
+                "or leave it empty to train."
             )
         shutil.copy(source / name, folder)
     if (source / "train.jsonl").is_file():
@@ -39,7 +40,10 @@ def read_log(path: Path) -> list[dict]:
 
 
 def save(accelerator: Accelerator, state: Path, step: int) -> None:
-    """Full state into `state/<step>`; `step.json`, which names it, is written last, and the older state dropped then: one of them is always whole."""
+    """Full state into `state/<step>`.
+
+    `step.json`, which names it, is written last, and the older state dropped then: one of them is always whole.
+    """
     fresh = state / str(step)
     try:
         accelerator.save_state(str(fresh))

@@ -1,4 +1,6 @@
-"""What an ordinary machine would install from requirements.lock: pip's own answer, without this machine's settings, wheels and caps.
+"""What an ordinary machine would install from requirements.lock.
+
+It is pip's own answer, without the settings, wheels and constraints of this machine.
 
 python tests/fresh/resolve.py      with each Python that is promised; asks the package index and installs nothing
 """
@@ -38,7 +40,8 @@ if __name__ == "__main__":
     expected = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["uv"]["exclude-dependencies"]
     libraries = {name: version for name, version in found.items() if name.startswith(("nvidia-", "cuda-", "triton"))}
     print(
-        f"Python {sys.version.split()[0]}: {len(found)} packages, torch {found['torch']}, with these accelerator libraries:"
+        f"Python {sys.version.split()[0]}: {len(found)} packages, torch {found['torch']}, "
+        "with these accelerator libraries:"
     )
     print("  " + ", ".join(f"{name} {version}" for name, version in sorted(libraries.items())))
     if missing := set(expected) - set(libraries) if sys.platform == "linux" else set():

@@ -1,4 +1,4 @@
-"""A literal evaluation loop, image by image on full maps, as most code bases write it: the slow reference of the evaluator."""
+"""A literal evaluation loop, image by image on full maps: the slow reference of the evaluator."""
 
 import cv2
 import numpy as np

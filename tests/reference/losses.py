@@ -1,4 +1,4 @@
-"""Slow, literal references: every formula written out pixel by pixel, in float64, as a reader would check it by hand."""
+"""Slow, literal references: every formula written out pixel by pixel, in float64."""
 
 import itertools
 import math
@@ -83,7 +83,10 @@ def view(image_tgt, depth_tgt, image_src, depth_src, K, T, alpha):
 
 
 def photometric_and_geometry(batch, alpha=0.85, automask=True, self_discovered=True):
-    """One group of views over a batch; `batch` is a list of (image_tgt, depth_tgt, [(image_src, depth_src, K, T), ...])."""
+    """One group of views over a batch.
+
+    `batch` is a list of (image_tgt, depth_tgt, [(image_src, depth_src, K, T), ...]).
+    """
     errors, differences = [], None
     for image_tgt, depth_tgt, sources in batch:
         views = [view(image_tgt, depth_tgt, s, d, K, T, alpha) for s, d, K, T in sources]

@@ -1,7 +1,7 @@
-"""A training step written straightforwardly from the published formulas: what common implementations do, for values and for times.
+"""A training step written straightforwardly from the published formulas, as common implementations do it.
 
-Nothing is shared: SSIM by avg_pool2d for every scale and source, statistics of the target each time, the identity error at every
-scale, one pose pass a pair, one depth pass an image, all with gradient.
+Nothing is shared: SSIM by avg_pool2d for every scale and source, statistics of the target each time, the identity error
+at every scale, one pose pass a pair, one depth pass an image, all with gradient.
 """
 
 import torch

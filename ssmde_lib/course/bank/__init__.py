@@ -1,4 +1,7 @@
-"""The exercises: one module a notebook, each with a tuple EXERCISES. It holds solutions and hidden cases: the student edition is made without it."""
+"""The exercises: one module a notebook, each with a tuple EXERCISES.
+
+It holds solutions and hidden cases: the student edition is made without it.
+"""
 
 from importlib import import_module
 

@@ -56,15 +56,20 @@ EXERCISES = (
         level=1,
         minutes=5,
         points=1,
-        text="Somebody answers *every pixel is at the same depth*. The answer is scaled by the ratio of medians, as above. "
-        "What is its AbsRel on this street? Write your guess down before you run the next cell: 0 is perfect, 1 is 100 % wrong.",
+        text="Somebody answers *every pixel is at the same depth*. The answer is scaled by the ratio of medians, "
+        "as above. "
+        "What is its AbsRel on this street? Write your guess down before you run the next cell: "
+        "0 is perfect, 1 is 100 % wrong.",
         hints=(
-            "Half of the pixels are nearer than the median. By how much can those be wrong, relative to their true depth?",
+            "Half of the pixels are nearer than the median. By how much can those be wrong, "
+            "relative to their true depth?",
         ),
         use='reveal("00.1", abs_rel(np.ones(known.sum()), target.depth[known]))',
         measured=0.53,
-        explanation="Near pixels weigh most: a true depth of half the constant is an error of 100 %. Every later figure is to be read against this one.",
-        misconception="A constant is often expected to be wrong by several hundred per cent, or an AbsRel of 0.5 is taken for a good result.",
+        explanation="Near pixels weigh most: a true depth of half the constant is an error of 100 %. "
+        "Every later figure is to be read against this one.",
+        misconception="A constant is often expected to be wrong by several hundred per cent, "
+        "or an AbsRel of 0.5 is taken for a good result.",
     ),
     Code(
         id="00.2",
@@ -94,7 +99,8 @@ EXERCISES = (
         level=2,
         minutes=15,
         points=3,
-        text="The function below should return `T_a_c`, from the poses of the cameras a and b in the world and from `T_c_b`. Two poses are used backwards. Repair it.",
+        text="The function below should return `T_a_c`, from the poses of the cameras a and b in the world and from "
+        "`T_c_b`. Two poses are used backwards. Repair it.",
         solution=my_chain,
         broken=broken_chain,
         visible=[poses(0), poses(3)],
@@ -109,6 +115,7 @@ EXERCISES = (
             "Write the names under each factor: neighbouring inner names have to be equal.",
             "T_a_c = T_a_b T_b_c. You have T_world_a, T_world_b and T_c_b: which of them have to be inverted?",
         ),
-        misconception="That inverting somewhere is enough: a chain with two inversions too many looks plausible on nearly straight paths.",
+        misconception="That inverting somewhere is enough: "
+        "a chain with two inversions too many looks plausible on nearly straight paths.",
     ),
 )

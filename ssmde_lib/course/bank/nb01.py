@@ -88,7 +88,8 @@ EXERCISES = (
         level=1,
         minutes=5,
         points=1,
-        text="The array `stored` of a depth PNG holds whole numbers, `units` to a metre, 0 where nothing is known. Write `my_depth`.",
+        text="The array `stored` of a depth PNG holds whole numbers, `units` to a metre, 0 where nothing is known. "
+        "Write `my_depth`.",
         solution=my_depth,
         visible=[(np.array([[0, 256], [2560, 1]], np.uint16), 256), (np.array([[5000, 0]], np.uint16), 5000)],
         hidden=[(np.array([[0, 0], [1, 65535]], np.uint16), 256), (np.array([3], np.uint16), 1000)],
@@ -106,7 +107,8 @@ EXERCISES = (
         level=1,
         minutes=5,
         points=1,
-        text="A camera with focal length `f` moves sideways by `t` metres. By how many pixels, without sign, does a point at `depth` move? Write `my_parallax`.",
+        text="A camera with focal length `f` moves sideways by `t` metres. By how many pixels, without sign, "
+        "does a point at `depth` move? Write `my_parallax`.",
         solution=my_parallax,
         visible=[(100.0, 0.5, 10.0), (370.0, -0.1, 3.0)],
         hidden=[(700.0, 0.54, 80.0), (250.0, -1.0, 2.0)],
@@ -124,19 +126,22 @@ EXERCISES = (
         level=2,
         minutes=10,
         points=2,
-        text="An image is resized by the factor `s`, so the position x moves to (x + 0.5) s − 0.5. Write `my_resize(K, s)`.",
+        text="An image is resized by the factor `s`, so the position x moves to (x + 0.5) s − 0.5. "
+        "Write `my_resize(K, s)`.",
         solution=my_resize,
         visible=[(K, 0.5), (K, 2.0)],
         hidden=[(K, 0.25), (K, 1.0), (K, 1.5)],
         wrong={
-            "cx · s is the usual mistake: it forgets that pixel centres lie at whole numbers. The error is (s − 1) / 2 pixels.": scaled_centre,
+            "cx · s is the usual mistake: it forgets that pixel centres lie at whole numbers. "
+            "The error is (s − 1) / 2 pixels.": scaled_centre,
             "The principal point moves too, not only the focal lengths.": unscaled_centre,
         },
         hints=(
             "Where does the position cx go?",
             "K maps a ray to a pixel, and resizing maps that pixel on: multiply by a 3 by 3 matrix from the left.",
         ),
-        misconception="K is multiplied by s as a whole (Monodepth2 does so); at a quarter of the size this is wrong by 3/8 of a pixel.",
+        misconception="K is multiplied by s as a whole (Monodepth2 does so); "
+        "at a quarter of the size this is wrong by 3/8 of a pixel.",
     ),
     Code(
         id="01.4",
@@ -145,7 +150,8 @@ EXERCISES = (
         level=2,
         minutes=10,
         points=2,
-        text="Flipping is the commonest augmentation. Write `my_flip(image, K)`, which returns the mirrored image and its intrinsics.",
+        text="Flipping is the commonest augmentation. Write `my_flip(image, K)`, "
+        "which returns the mirrored image and its intrinsics.",
         solution=my_flip,
         visible=[
             (IMAGE, np.array([[3.0, 0, 1.0], [0, 3, 0.5], [0, 0, 1]])),
@@ -161,7 +167,8 @@ EXERCISES = (
             "This turns the image upside down: width is the second axis.": flipped_upside_down,
         },
         hints=("Column x of the image becomes which column?", "Column 0 becomes column w − 1. cx is a column."),
-        misconception="With cx in the middle nothing seems wrong: the mistake shows only on cameras whose cx is off the centre.",
+        misconception="With cx in the middle nothing seems wrong: "
+        "the mistake shows only on cameras whose cx is off the centre.",
     ),
     Quiz(
         id="01.5",
@@ -170,7 +177,8 @@ EXERCISES = (
         level=2,
         minutes=20,
         points=5,
-        text="One thing may be wrong with each of the clips A to E. Name it: `K`, `unit` (of depth), `direction` (of the pose), `order` (of the frames), or `none`. "
+        text="One thing may be wrong with each of the clips A to E. Name it: `K`, `unit` (of depth), "
+        "`direction` (of the pose), `order` (of the frames), or `none`. "
         "The printed lines are the symptoms; undo a fault and see whether the warp gets better.",
         given=SPOILED,
         options={

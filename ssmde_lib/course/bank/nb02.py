@@ -97,7 +97,8 @@ EXERCISES = (
         visible=[line(0, 30, -2), line(1, 10, 1, 1.0)],
         hidden=[line(2, 5, 30, 0.1), line(3, 80, -7, 2.0)],
         wrong={
-            "The scale has to be fitted with both means taken off: this is the scale of a line through the origin.": fit_without_centring,
+            "The scale has to be fitted with both means taken off: "
+            "this is the scale of a line through the origin.": fit_without_centring,
             "The correlation has no unit: it lacks the ratio of the standard deviations.": fit_of_correlation,
         },
         hints=("The line passes through the two means: that gives t.", "s is the covariance over the variance of z."),
@@ -110,7 +111,8 @@ EXERCISES = (
         level=2,
         minutes=10,
         points=4,
-        text="A prior's map is multiplied by an unknown scale, and perhaps shifted by an unknown constant. Predict for each quantity what leaves it unchanged: "
+        text="A prior's map is multiplied by an unknown scale, and perhaps shifted by an unknown constant. "
+        "Predict for each quantity what leaves it unchanged: "
         '`"both"`, `"scale"` (scale alone) or `"neither"`. The cell after it measures all four on random maps.',
         use="""rng = np.random.default_rng(seed)
 random_map = rng.uniform(1, 5, (8, 8))
@@ -134,7 +136,8 @@ for name, of in quantities.items():
             "difference of two depths": "neither",
         },
         feedback={
-            "order of two depths": "Adding a constant to both, or a positive factor: can a smaller number become the larger?",
+            "order of two depths": "Adding a constant to both, or a positive factor: "
+            "can a smaller number become the larger?",
             "ratio of two depths": "Try 2 and 4, and add 1 to both.",
             "ratio of two differences": "A shift cancels in each difference, a scale in their ratio.",
             "difference of two depths": "Try 2 and 4, times 3.",
@@ -149,7 +152,8 @@ for name, of in quantities.items():
         level=3,
         minutes=25,
         points=4,
-        text="One pixel in ten is far off (a mover, a reflection). Least squares follows it. Write `my_robust_fit`, right within 3 % on any seed.",
+        text="One pixel in ten is far off (a mover, a reflection). Least squares follows it. "
+        "Write `my_robust_fit`, right within 3 % on any seed.",
         solution=my_robust_fit,
         visible=[line(10, 30, 2, 0.05, 0.1), line(11, 10, 5, 0.05, 0.1)],
         hidden=[line(seed, 12 + 3 * (seed % 7), 2 + seed % 3, 0.05, 0.1) for seed in range(100, 110)],
@@ -161,7 +165,8 @@ for name, of in quantities.items():
         atol=0.03,
         hints=(
             "Fit, look at the residuals, and trust pixels with large ones less. Then fit again.",
-            "Weights 1 / |residual| in least squares minimise the sum of absolute values. A draw of many pairs of pixels (RANSAC) works too.",
+            "Weights 1 / |residual| in least squares minimise the sum of absolute values. "
+            "A draw of many pairs of pixels (RANSAC) works too.",
         ),
         misconception="That leaving out the largest residuals once is enough: the first fit has already been pulled.",
     ),

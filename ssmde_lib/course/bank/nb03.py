@@ -93,7 +93,10 @@ def weights_swapped(image, x, y):
 
 
 def my_warp(source, points, K, T_src_tgt):
-    """The target (h w) rebuilt from the source (h w), nearest pixel, border pixels repeated; points (h w 3) are those of the target's pixels."""
+    """The target (h w) rebuilt from the source (h w), nearest pixel, border pixels repeated.
+
+    Points (h w 3) are those of the target's pixels.
+    """
     h, w = source.shape
     moved = points @ T_src_tgt[:3, :3].T + T_src_tgt[:3, 3]
     projected = moved @ K.T
@@ -105,7 +108,10 @@ def my_warp(source, points, K, T_src_tgt):
 
 
 def broken_warp(source, points, K, T_src_tgt):
-    """The target (h w) rebuilt from the source (h w), nearest pixel, border pixels repeated; points (h w 3) are those of the target's pixels."""
+    """The target (h w) rebuilt from the source (h w), nearest pixel, border pixels repeated.
+
+    Points (h w 3) are those of the target's pixels.
+    """
     h, w = source.shape
     moved = points @ T_src_tgt[:3, :3] + T_src_tgt[:3, 3]
     projected = moved @ K.T
@@ -163,7 +169,8 @@ EXERCISES = (
         level=1,
         minutes=10,
         points=2,
-        text="A point behind the camera projects too, to a pixel that shows something else. Write `my_valid(points, K, size)`.",
+        text="A point behind the camera projects too, to a pixel that shows something else. "
+        "Write `my_valid(points, K, size)`.",
         solution=my_valid,
         visible=[(points(0), K, (4, 6)), (np.array([[0.0, 0, 1], [0, 0, -1], [50, 0, 1]]), K, (4, 6))],
         hidden=[(points(seed), K, (4, 6)) for seed in (1, 2, 3)],
@@ -221,7 +228,8 @@ EXERCISES = (
             "Mix the two columns first, then the two rows.",
             "The last column has no right neighbour: begin at most one before it.",
         ),
-        misconception="That sampling is only a matter of image quality: bilinear weights are where the gradient comes from.",
+        misconception="That sampling is only a matter of image quality: "
+        "bilinear weights are where the gradient comes from.",
     ),
     Code(
         id="03.5",
@@ -230,7 +238,8 @@ EXERCISES = (
         level=3,
         minutes=25,
         points=4,
-        text="A few lines rebuild a target from its source; `points` is what 03.1 gives for the target's depth. Two things are wrong. With the identity as motion nothing shows. Repair `my_warp`.",
+        text="A few lines rebuild a target from its source; `points` is what 03.1 gives for the target's depth. "
+        "Two things are wrong. With the identity as motion nothing shows. Repair `my_warp`.",
         solution=my_warp,
         broken=broken_warp,
         visible=[warp_case(0), warp_case(1, still=True)],

@@ -91,15 +91,18 @@ EXERCISES = (
         level=2,
         minutes=15,
         points=3,
-        text="The loss takes the smaller error of both neighbours, and counts only pixels where that beats not warping at all. "
+        text="The loss takes the smaller error of both neighbours, and counts only pixels where that beats not warping "
+        "at all. "
         "The function below has two faults. Neither shows in a picture, both change what is learned. Repair it.",
         solution=my_photometric,
         broken=broken_photometric,
         visible=[errors(0), errors(1)],
         hidden=[errors(2), errors(3), (np.full((1, 2, 2, 2), 0.3), np.array([[[[0.4, 0.4], [0.1, 0.1]]]]))],
         wrong={
-            "The mean still runs over all pixels: masked pixels count as error 0, so a mask that rejects everything is the best one.": over_all_pixels,
-            "The mean over the neighbours is not the minimum: a pixel hidden in one of them is still punished.": mean_of_neighbours,
+            "The mean still runs over all pixels: masked pixels count as error 0, "
+            "so a mask that rejects everything is the best one.": over_all_pixels,
+            "The mean over the neighbours is not the minimum: "
+            "a pixel hidden in one of them is still punished.": mean_of_neighbours,
             "These are the rejected pixels: the warped error has to be below the unwarped one.": mask_inverted,
         },
         hints=(
@@ -115,7 +118,8 @@ EXERCISES = (
         level=2,
         minutes=15,
         points=3,
-        text="Gradients by depth are large for what is near and vanish for what is far; by log-depth they are even. `my_slope(loss, depth, step)` takes a "
+        text="Gradients by depth are large for what is near and vanish for what is far; by log-depth they are even. "
+        "`my_slope(loss, depth, step)` takes a "
         "Python function `loss` and returns its derivative by log-depth, by central differences.",
         solution=my_slope,
         visible=[(FUNCTIONS["parabola"], 2.0, 0.01), (FUNCTIONS["parallax_loss"], 5.0, 0.01)],
@@ -126,7 +130,8 @@ EXERCISES = (
         ],
         wrong={
             "This is the derivative by depth: the step has to be taken in log-depth, as a factor.": slope_by_depth,
-            "This is a one-sided difference: its error falls with the step, that of the central one with its square.": forward_slope,
+            "This is a one-sided difference: "
+            "its error falls with the step, that of the central one with its square.": forward_slope,
             "The two points are two steps apart.": slope_without_two,
         },
         hints=(
@@ -142,7 +147,8 @@ EXERCISES = (
         level=3,
         minutes=20,
         points=4,
-        text="Linearised, the brightness differences are r + J x, with x the six numbers of a small motion. Write `my_step(J, r, w)`: the x that minimises the weighted sum of squares.",
+        text="Linearised, the brightness differences are r + J x, with x the six numbers of a small motion. "
+        "Write `my_step(J, r, w)`: the x that minimises the weighted sum of squares.",
         solution=my_step,
         visible=[system(0), system(1)],
         hidden=[system(2), system(3, 12), system(4, 500)],
@@ -161,19 +167,24 @@ EXERCISES = (
         level=3,
         minutes=30,
         points=4,
-        text="First write down what you expect of the scale of depth from frame to frame when `geometry` is 0. Then run this notebook twice, into two runs that differ in that parameter only, "
-        'compare them with `compare_runs("04_pose_and_depth", "run one", "run two")`, and report in at most ten lines: hypothesis, result with seeds, conclusion.',
+        text="First write down what you expect of the scale of depth from frame to frame when `geometry` is 0. "
+        "Then run this notebook twice, into two runs that differ in that parameter only, "
+        'compare them with `compare_runs("04_pose_and_depth", "run one", "run two")`, and report in at most ten lines: '
+        "hypothesis, result with seeds, conclusion.",
         rubric=(
             (1, "A hypothesis that names a direction, written before the run."),
             (1, "Exactly one parameter differs, shown by compare_runs."),
             (
                 1,
-                "Figures of both runs, with their regions; a difference smaller than that between two seeds is called undecided.",
+                "Figures of both runs, with their regions; "
+                "a difference smaller than that between two seeds is called undecided.",
             ),
             (1, "A conclusion about the scale between frames, not only about AbsRel."),
         ),
-        answer="Expected: without the term, nothing ties the scale of neighbouring frames, so the per-image scale factor spreads more; AbsRel with a scale an image "
+        answer="Expected: without the term, nothing ties the scale of neighbouring frames, "
+        "so the per-image scale factor spreads more; AbsRel with a scale an image "
         "hardly changes. A single seed does not decide a difference below that between two seeds.",
-        misconception="That AbsRel with a scale for each image would show a scale that drifts: the alignment removes it.",
+        misconception="That AbsRel with a scale for each image would show a scale that drifts: "
+        "the alignment removes it.",
     ),
 )

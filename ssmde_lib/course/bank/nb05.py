@@ -37,7 +37,8 @@ EXERCISES = (
         level=1,
         minutes=5,
         points=1,
-        text="A car ahead drives at 90 % of our speed. How many times its true depth does view synthesis give it? Guess, then run the next cell.",
+        text="A car ahead drives at 90 % of our speed. "
+        "How many times its true depth does view synthesis give it? Guess, then run the next cell.",
         hints=("How large is the motion in the image that is left, compared with that of a static object?",),
         use='reveal("05.1", 1 / (1 - 0.9))\nprint({u: round(1 / (1 - u), 2) for u in (-1, 0.5, 0.9)})',
         measured=10.0,
@@ -57,7 +58,8 @@ EXERCISES = (
         hidden=[(8.0, 0.5, 0.4), (8.0, 0.5, 0.6), (20.0, 2.0, -0.5), (5.0, 1.0, 0.99)],
         wrong={
             "An oncoming object has a negative u: it appears nearer, not farther.": sum_of_speeds,
-            "An object faster than the camera would lie behind it: no network can answer that, so infinity is asked for.": behind_the_camera,
+            "An object faster than the camera would lie behind it: no network can answer that, "
+            "so infinity is asked for.": behind_the_camera,
         },
         hints=("The formula stands in the first section.", "Two cases: u < v, and the rest."),
         misconception="That only oncoming objects are wrong.",
@@ -69,7 +71,8 @@ EXERCISES = (
         level=2,
         minutes=10,
         points=2,
-        text="Turn it round: an object whose true depth z you know appears at another depth. Write `my_speed(apparent, z, v)`; an infinite depth has to work too.",
+        text="Turn it round: an object whose true depth z you know appears at another depth. "
+        "Write `my_speed(apparent, z, v)`; an infinite depth has to work too.",
         solution=my_speed,
         use="""if verdict:
     speed_ratio = my_speed(float(path[-1, 0]), 1.0, 1.0)  # path: optimised depth of the moving object, relative to its true depth
@@ -90,17 +93,21 @@ EXERCISES = (
         level=2,
         minutes=15,
         points=3,
-        text="The minimum over the source frames removes the error of pixels that one neighbour hides. Why does it not remove the error of a car ahead at our own speed? Answer in at most five sentences.",
+        text="The minimum over the source frames removes the error of pixels that one neighbour hides. "
+        "Why does it not remove the error of a car ahead at our own speed? Answer in at most five sentences.",
         rubric=(
             (
                 1,
-                "Both neighbours give the same wrong explanation: the object has the same image position in all frames.",
+                "Both neighbours give the same wrong explanation: "
+                "the object has the same image position in all frames.",
             ),
             (1, "So infinite depth has a small error in both, and the minimum chooses among two errors that agree."),
             (1, "Contrast with occlusion: there only one of the neighbours is wrong."),
         ),
-        answer="At our own speed the car stands still in the image, in the previous frame as in the next. Infinite depth rebuilds it well from both, so both errors are small and "
-        "their minimum is too. At an occlusion one neighbour shows the pixel and the other does not, and the minimum picks the right one.",
+        answer="At our own speed the car stands still in the image, in the previous frame as in the next. "
+        "Infinite depth rebuilds it well from both, so both errors are small and "
+        "their minimum is too. At an occlusion one neighbour shows the pixel and the other does not, "
+        "and the minimum picks the right one.",
         misconception="That two views always disagree about something wrong.",
     ),
 )

@@ -69,7 +69,8 @@ EXERCISES = (
         level=1,
         minutes=5,
         points=1,
-        text="You want the prior's weight to be 0.5 after a fifth of the training. Which `rho` does that? Write `my_rho(weight, progress)`.",
+        text="You want the prior's weight to be 0.5 after a fifth of the training. "
+        "Which `rho` does that? Write `my_rho(weight, progress)`.",
         solution=my_rho,
         visible=[(0.5, 0.2), (0.05, 1.0)],
         hidden=[(0.9, 0.5), (0.01, 0.3)],
@@ -87,7 +88,9 @@ EXERCISES = (
         level=2,
         minutes=10,
         points=2,
-        text="Write `my_factor(progress)`: 1 until a quarter of the training, then a decay by 0.97 per hundredth of the *rest*. The figure below draws it beside the library's, once it is right.",
+        text="Write `my_factor(progress)`: 1 until a quarter of the training, "
+        "then a decay by 0.97 per hundredth of the *rest*. The figure below draws it beside the library's, "
+        "once it is right.",
         solution=my_factor,
         use="""figure, axis = plt.subplots(figsize=(8, 2.4), layout="constrained")
 axis.plot(progress, [forgetting_factor(p, "exponential", 0.97) for p in progress], color="#0072B2", label="exponential")
@@ -100,7 +103,8 @@ show(figure, alt="weight of the prior over the training", caption="The library's
         hidden=[(0.1,), (0.26,), (0.625,), (1.0,)],
         wrong={
             "There is no plateau: the decay begins at once.": without_plateau,
-            "The rest has to be stretched to its own hundredths: at the end the factor is 0.97^100.": rest_not_stretched,
+            "The rest has to be stretched to its own hundredths: "
+            "at the end the factor is 0.97^100.": rest_not_stretched,
             "Before the plateau ends this is larger than 1.": grows_at_first,
         },
         hints=(
@@ -116,7 +120,8 @@ show(figure, alt="weight of the prior over the training", caption="The library's
         level=2,
         minutes=20,
         points=3,
-        text="Write `my_ranking(a, b, order)`: for log-depths a and b and the prior's order (+1: a is farther, −1: b is) the loss of every pair, and its derivative by a. Large gaps must not overflow.",
+        text="Write `my_ranking(a, b, order)`: for log-depths a and b and the prior's order (+1: a is farther, −1: "
+        "b is) the loss of every pair, and its derivative by a. Large gaps must not overflow.",
         solution=my_ranking,
         visible=[
             (np.array([0.0, 1.0]), np.array([0.0, 0.9]), np.array([1.0, -1.0])),
@@ -142,14 +147,16 @@ show(figure, alt="weight of the prior over the training", caption="The library's
         level=3,
         minutes=40,
         points=4,
-        text="Train with `forgetting` constant, then off. Which has the lower error on static, which on dynamic pixels, and why is it not the same one? Write your expectation first; at most ten lines.",
+        text="Train with `forgetting` constant, then off. Which has the lower error on static, "
+        "which on dynamic pixels, and why is it not the same one? Write your expectation first; at most ten lines.",
         rubric=(
             (1, "An expectation for both regions, written before the runs."),
             (1, "One parameter differs; figures of static and dynamic pixels of both runs."),
             (1, "The reason on static pixels: a constant prior pulls towards its own bias."),
             (1, "The reason on dynamic pixels: the photometric term is wrong there, and the prior is what opposes it."),
         ),
-        answer="Constant is expected to be better on dynamic pixels, where only the prior opposes infinite depth, and off or decaying on static ones, where the prior's bias no longer pulls. "
+        answer="Constant is expected to be better on dynamic pixels, where only the prior opposes infinite depth, "
+        "and off or decaying on static ones, where the prior's bias no longer pulls. "
         "docs/method.md has the figures with three seeds and intervals.",
         misconception="That the better prior weight is one number for the whole image.",
     ),

@@ -12,7 +12,10 @@ def stack(seed, shape=(3, 6, 8)):
 
 
 def my_mask(errors, tau):
-    """Pixels (h w) whose smallest error over the views (n h w) is below tau; a pixel that no view sees has inf everywhere."""
+    """Pixels (h w) whose smallest error over the views (n h w) is below tau.
+
+    A pixel that no view sees has inf everywhere.
+    """
     return errors.min(0) < tau
 
 
@@ -29,7 +32,10 @@ def mask_of_rejected(errors, tau):
 
 
 def my_threshold(errors, coverage):
-    """The threshold (largest error kept) that keeps the share `coverage` of all pixels; inf marks pixels that no view sees."""
+    """The threshold (largest error kept) that keeps the share `coverage` of all pixels.
+
+    Inf marks pixels that no view sees.
+    """
     ordered = np.sort(errors.ravel())
     return ordered[int(np.ceil(coverage * errors.size)) - 1]
 
@@ -44,7 +50,10 @@ def of_rejected_share(errors, coverage):
 
 
 def my_minimum(costs):
-    """Position of the minimum of a cost curve, to a part of a step, by a parabola through three costs; nan if it is flat or at an end."""
+    """Position of the minimum of a cost curve, to a part of a step, by a parabola through three costs.
+
+    nan if it is flat or at an end.
+    """
     i = int(np.argmin(costs))
     if i in (0, len(costs) - 1):
         return float("nan")
@@ -96,7 +105,8 @@ EXERCISES = (
         level=1,
         minutes=5,
         points=1,
-        text="Write `my_mask(errors, tau)` for errors of several views, n h w, `inf` where a view does not see the pixel.",
+        text="Write `my_mask(errors, tau)` for errors of several views, n h w, "
+        "`inf` where a view does not see the pixel.",
         solution=my_mask,
         visible=[(np.array([[[0.1, 0.3, 0.5]], [[0.25, 0.5, 0.6]], [[0.0, 0.01, 0.4]]]), 0.2), (stack(1), 0.2)],
         hidden=[(np.full((2, 3, 3), np.inf), 0.1), (stack(2, (2, 5, 5)), 0.1)],
@@ -115,7 +125,9 @@ EXERCISES = (
         level=2,
         minutes=15,
         points=2,
-        text="Write `my_threshold(errors, coverage)`: the largest error that may be kept so that the share `coverage` of *all* pixels is kept. Pixels that no view sees have error inf. "
+        text="Write `my_threshold(errors, coverage)`: "
+        "the largest error that may be kept so that the share `coverage` of *all* pixels is kept. "
+        "Pixels that no view sees have error inf. "
         "Use it afterwards on another clip: does the coverage hold there, and what is the precision?",
         solution=my_threshold,
         use="""if verdict:
@@ -140,8 +152,10 @@ EXERCISES = (
         level=2,
         minutes=15,
         points=3,
-        text="Multi-view labels compare a pixel with its neighbours at a row of candidate depths. The best candidate is only as fine as the row. Write `my_minimum(costs)`: "
-        "the position of the parabola's minimum through the best cost and its two neighbours; nan where the curve is flat or its minimum lies at an end.",
+        text="Multi-view labels compare a pixel with its neighbours at a row of candidate depths. "
+        "The best candidate is only as fine as the row. Write `my_minimum(costs)`: "
+        "the position of the parabola's minimum through the best cost and its two neighbours; "
+        "nan where the curve is flat or its minimum lies at an end.",
         solution=my_minimum,
         visible=[(curve(4.3),), (np.ones(7),), (curve(-1.0),)],
         hidden=[(curve(2.8),), (curve(6.49, 12),), (curve(20.0),), (np.array([1.0, 0.5, 0.4, 0.5, 1.0]),)],
@@ -154,7 +168,8 @@ EXERCISES = (
             "A parabola through three points at −1, 0, 1.",
             "Offset: (left − right) / (2 (left − 2 middle + right)).",
         ),
-        misconception="That a flat curve has a minimum in its middle: it has no answer, and a label without an answer must be left out.",
+        misconception="That a flat curve has a minimum in its middle: it has no answer, "
+        "and a label without an answer must be left out.",
     ),
     Code(
         id="07.4",
@@ -163,7 +178,8 @@ EXERCISES = (
         level=3,
         minutes=20,
         points=3,
-        text="The round trip tests whether two depths agree, not whether they are right. Write `my_lie(z, v)`: two depths of a point at true depth z, in two frames between which the camera "
+        text="The round trip tests whether two depths agree, not whether they are right. Write `my_lie(z, v)`: "
+        "two depths of a point at true depth z, in two frames between which the camera "
         "moves forward by v, that are wrong by more than 50 % and pass the check |second + v − first| / first < 0.01.",
         solution=my_lie,
         measure="round_trip",
@@ -184,14 +200,16 @@ EXERCISES = (
         level=3,
         minutes=40,
         points=4,
-        text="Run this notebook with `kind` plain and notebook 08 after it, each into a run of its own. What does the student lose, and where? Expectation first; at most ten lines.",
+        text="Run this notebook with `kind` plain and notebook 08 after it, each into a run of its own. "
+        "What does the student lose, and where? Expectation first; at most ten lines.",
         rubric=(
             (1, "An expectation written before the runs."),
             (1, "Coverage on dynamic pixels of both filters, and the student's errors by region."),
             (1, "One parameter differs, shown by compare_runs."),
             (1, "The conclusion keeps to what one seed can tell."),
         ),
-        answer="The plain filter keeps fewer dynamic pixels, so the student gets no labels there. Whether its dynamic error rises is measured, not certain: see the table of students in docs/method.md.",
+        answer="The plain filter keeps fewer dynamic pixels, so the student gets no labels there. "
+        "Whether its dynamic error rises is measured, not certain: see the table of students in docs/method.md.",
         misconception="That a higher precision of the labels must give a better student.",
     ),
 )

@@ -33,7 +33,10 @@ def over_the_image(student, teacher, mask):
 
 
 def my_gradient(student, teacher, mask):
-    """Gradient (h w) by log student of sqrt(var(g) + 1e-6), with g = log(student / teacher) over the mask; 0 outside of it."""
+    """Gradient (h w) by log student of sqrt(var(g) + 1e-6), with g = log(student / teacher) over the mask.
+
+    0 outside of it.
+    """
     g = np.log(student / teacher)
     centred = np.where(mask, g - g[mask].mean(), 0)
     return centred / (mask.sum() * np.sqrt(g[mask].var() + 1e-6))
@@ -80,12 +83,15 @@ EXERCISES = (
         level=1,
         minutes=10,
         points=1,
-        text="Write `my_verdicts(intervals)`. The intervals are 95 % bootstrap intervals of the mean paired difference of AbsRel, student less teacher, by region.",
+        text="Write `my_verdicts(intervals)`. "
+        "The intervals are 95 % bootstrap intervals of the mean paired difference of AbsRel, student less teacher, "
+        "by region.",
         solution=my_verdicts,
         visible=[({"all": (-0.02, -0.01), "dynamic": (-0.03, 0.01), "static": (0.001, 0.004)},)],
         hidden=[({"all": (-0.002, 0.05)},), ({"dynamic": (0.02, 0.06), "static": (-0.04, -0.001)},)],
         wrong={
-            "The middle of an interval decides nothing when the interval holds zero: that is *undecided*.": by_the_middle,
+            "The middle of an interval decides nothing when the interval holds zero: "
+            "that is *undecided*.": by_the_middle,
             "The difference is student less teacher, of an error: below zero the student is better.": upside_down,
         },
         hints=("Three cases: wholly below zero, wholly above, and the rest.",),
@@ -117,14 +123,17 @@ EXERCISES = (
         level=3,
         minutes=25,
         points=4,
-        text="The loss silog is the standard deviation of g = log(student / teacher) over the mask (with 10⁻⁶ under the root). Write its gradient by log student, `my_gradient`. "
+        text="The loss silog is the standard deviation of g = log(student / teacher) over the mask (with 10⁻⁶ under "
+        "the root). Write its gradient by log student, `my_gradient`. "
         "Before you do: what must its sum over the image be, for a loss that is blind to scale?",
         solution=my_gradient,
-        use="assert not verdict or abs(my_gradient(np.full((2, 2), 3.0), np.array([[1.0, 2], [3, 4]]), np.ones((2, 2), bool)).sum()) < 1e-9",
+        use="assert not verdict or abs(my_gradient(np.full((2, 2), 3.0), np.array([[1.0, 2], [3, 4]]), np.ones((2, 2), "
+        "bool)).sum()) < 1e-9",
         visible=[maps(0), maps(1, 2.0)],
         hidden=[maps(2, 0.1), (*maps(3)[:2], np.ones((5, 6), bool))],
         wrong={
-            "The mean of g depends on the student too: without it the gradient does not sum to zero, and the loss would move the scale.": mean_ignored,
+            "The mean of g depends on the student too: without it the gradient does not sum to zero, "
+            "and the loss would move the scale.": mean_ignored,
             "This is the gradient of the variance. The root's derivative is missing.": without_the_root,
             "This is the derivative by the student, not by its logarithm.": by_student,
         },
@@ -132,7 +141,8 @@ EXERCISES = (
             "Chain rule: the root, then the variance.",
             "The variance's derivative by g at a pixel is 2 (g − mean) / n: the mean's own derivative cancels.",
         ),
-        misconception="That the mean in the variance may be taken for a constant by luck: it cancels because the deviations sum to zero.",
+        misconception="That the mean in the variance may be taken for a constant by luck: "
+        "it cancels because the deviations sum to zero.",
     ),
     Written(
         id="08.4",
@@ -141,14 +151,16 @@ EXERCISES = (
         level=3,
         minutes=40,
         points=4,
-        text="Train with `photometric` 0. Which part of the student's accuracy comes from the labels alone? Expectation first; at most ten lines.",
+        text="Train with `photometric` 0. "
+        "Which part of the student's accuracy comes from the labels alone? Expectation first; at most ten lines.",
         rubric=(
             (1, "An expectation written before the run."),
             (1, "Errors by region of both runs, and the teacher's beside them."),
             (1, "One parameter differs, shown by compare_runs."),
             (1, "A student by labels alone is compared with its teacher, which bounds it, not with the truth only."),
         ),
-        answer="By labels alone the student is expected close to its teacher where labels are dense, and without constraint where the mask rejects. See the table of students in docs/method.md.",
+        answer="By labels alone the student is expected close to its teacher where labels are dense, "
+        "and without constraint where the mask rejects. See the table of students in docs/method.md.",
         misconception="That the student can only be worse than its teacher.",
     ),
 )

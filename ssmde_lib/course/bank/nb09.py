@@ -76,7 +76,10 @@ def evaluation_case(seed, scale):
 
 
 def my_interval(differences, clips, seed):
-    """95 % bootstrap interval (low, high) of the mean difference: whole clips are drawn, 4000 times; both arrays are one entry a frame."""
+    """95 % bootstrap interval (low, high) of the mean difference: whole clips are drawn, 4000 times.
+
+    Both arrays are one entry a frame.
+    """
     rng = np.random.default_rng(seed)
     names, place = np.unique(clips, return_inverse=True)
     sums, counts = np.bincount(place, differences), np.bincount(place)
@@ -114,8 +117,10 @@ EXERCISES = (
         visible=[prediction(0), (truth(2) / 1.5, truth(2))],
         hidden=[(truth(3), truth(3)), prediction(4, 0.3), (truth(5) * 1.4, truth(5))],
         wrong={
-            "A prediction that is too small is as wrong as one that is too large: take the larger of both ratios.": one_sided,
-            "A factor of 1.25 is not a relative error of 25 %: half the truth is a factor of two.": relative_error_instead,
+            "A prediction that is too small is as wrong as one that is too large: "
+            "take the larger of both ratios.": one_sided,
+            "A factor of 1.25 is not a relative error of 25 %: "
+            "half the truth is a factor of two.": relative_error_instead,
             "This is the share of wrong pixels.": share_of_wrong,
         },
         hints=("np.maximum of the ratio and its inverse.",),
@@ -128,7 +133,8 @@ EXERCISES = (
         level=2,
         minutes=20,
         points=4,
-        text="The evaluator below runs, and its figures look good. Three things are wrong with it, and each has been published. Repair `my_evaluate`.",
+        text="The evaluator below runs, and its figures look good. Three things are wrong with it, "
+        "and each has been published. Repair `my_evaluate`.",
         solution=my_evaluate,
         broken=broken_evaluate,
         visible=[evaluation_case(0, 1.0), evaluation_case(1, 0.1)],
@@ -136,7 +142,8 @@ EXERCISES = (
         wrong={
             "The medians still run over pixels without truth: align over the mask.": aligned_over_all,
             "The clip comes before the alignment: a prediction in another unit is destroyed by it.": clipped_first,
-            "The error is still relative to the prediction: a prediction that is too large then looks better.": divided_by_prediction,
+            "The error is still relative to the prediction: "
+            "a prediction that is too large then looks better.": divided_by_prediction,
         },
         hints=(
             "Over which pixels is each median?",
@@ -152,13 +159,15 @@ EXERCISES = (
         level=3,
         minutes=25,
         points=4,
-        text="Frames of one clip are no independent samples. Write `my_interval(differences, clips, seed)`: draw whole clips, 4000 times, weigh every frame alike, and return the 2.5th and 97.5th percentile. "
+        text="Frames of one clip are no independent samples. Write `my_interval(differences, clips, seed)`: "
+        "draw whole clips, 4000 times, weigh every frame alike, and return the 2.5th and 97.5th percentile. "
         "Any generator does: the answer is compared within 8 %.",
         solution=my_interval,
         visible=[clip_case(0), clip_case(1)],
         hidden=[clip_case(2, 8, 30), clip_case(3, 20, 10)],
         wrong={
-            "Frames are drawn, not clips: the interval is far too narrow, for neighbouring frames repeat each other.": frame_wise,
+            "Frames are drawn, not clips: "
+            "the interval is far too narrow, for neighbouring frames repeat each other.": frame_wise,
             "This is the spread of single frames, not of the mean.": spread_of_frames,
         },
         rtol=0.08,
@@ -176,13 +185,15 @@ EXERCISES = (
         level=2,
         minutes=15,
         points=3,
-        text="Set `protocol_name` to nyu (up to 10 m). Why do all figures change, although the predictions are the same? At most five sentences.",
+        text="Set `protocol_name` to nyu (up to 10 m). Why do all figures change, "
+        "although the predictions are the same? At most five sentences.",
         rubric=(
             (1, "Other pixels count: far ones are left out."),
             (1, "The alignment changes with them, so the prediction's scale does too."),
             (1, "A figure is comparable only under one protocol."),
         ),
-        answer="The range decides which pixels count; beyond 10 m none do. The median over the rest is another one, so the same prediction is scaled otherwise. Figures of two protocols cannot be compared.",
+        answer="The range decides which pixels count; beyond 10 m none do. The median over the rest is another one, "
+        "so the same prediction is scaled otherwise. Figures of two protocols cannot be compared.",
         misconception="That a protocol is a formality.",
     ),
 )

@@ -25,9 +25,10 @@ def in_radians(width, fov):
 def my_diagnosis(flow, gains):
     """Cause and stride of a clip.
 
-    flow[s - 1] is the median motion, in pixels, between frames that are s apart; gains are log factors of brightness between
-    neighbours. Returns ("static", 0) if no stride moves by 0.15 pixels, ("exposure", 1) if the 75th percentile of |gains| is above
-    log(1.1), ("stride", s) with the least s that moves by 1 pixel, if that is not 1, else ("good", 1).
+    flow[s - 1] is the median motion, in pixels, between frames that are s apart; gains are log factors of brightness
+    between neighbours. Returns ("static", 0) if no stride moves by 0.15 pixels, ("exposure", 1) if the 75th percentile
+    of |gains| is above log(1.1), ("stride", s) with the least s that moves by 1 pixel, if that is not 1, else ("good",
+    1).
     """
     if flow.max() < 0.15:
         return "static", 0
@@ -40,9 +41,10 @@ def my_diagnosis(flow, gains):
 def broken_diagnosis(flow, gains):
     """Cause and stride of a clip.
 
-    flow[s - 1] is the median motion, in pixels, between frames that are s apart; gains are log factors of brightness between
-    neighbours. Returns ("static", 0) if no stride moves by 0.15 pixels, ("exposure", 1) if the 75th percentile of |gains| is above
-    log(1.1), ("stride", s) with the least s that moves by 1 pixel, if that is not 1, else ("good", 1).
+    flow[s - 1] is the median motion, in pixels, between frames that are s apart; gains are log factors of brightness
+    between neighbours. Returns ("static", 0) if no stride moves by 0.15 pixels, ("exposure", 1) if the 75th percentile
+    of |gains| is above log(1.1), ("stride", s) with the least s that moves by 1 pixel, if that is not 1, else ("good",
+    1).
     """
     if flow[0] < 0.15:
         return "static", 0
@@ -94,7 +96,8 @@ EXERCISES = (
         level=2,
         minutes=20,
         points=3,
-        text="A clip can stand still, breathe in brightness, or have frames too alike. `my_diagnosis(flow, gains)` should tell which, and which stride mends it. "
+        text="A clip can stand still, breathe in brightness, or have frames too alike. "
+        "`my_diagnosis(flow, gains)` should tell which, and which stride mends it. "
         "The version below has three faults. Repair it.",
         solution=my_diagnosis,
         broken=broken_diagnosis,
@@ -123,14 +126,17 @@ EXERCISES = (
         level=2,
         minutes=30,
         points=3,
-        text="Film half a minute while walking, point `video` at it, give `fov`, and run this notebook. Then film again while only turning on the spot. What happens, and which check is missing? At most ten lines.",
+        text="Film half a minute while walking, point `video` at it, give `fov`, and run this notebook. "
+        "Then film again while only turning on the spot. What happens, and which check is missing? At most ten lines.",
         rubric=(
             (1, "Turning moves the image, so the motion check passes."),
             (1, "Rotation carries no parallax: depth has no say in the loss, so it is learned from nothing."),
             (1, "A check that would find it, such as a homography that explains all the motion."),
         ),
-        answer="Turning moves all pixels, so the clip passes the motion check. A rotation moves every depth alike; the loss does not depend on depth, and the depth stays what it was or drifts. "
-        "A check is to fit a homography between neighbours: if it explains the motion everywhere, there is no parallax.",
+        answer="Turning moves all pixels, so the clip passes the motion check. A rotation moves every depth alike; "
+        "the loss does not depend on depth, and the depth stays what it was or drifts. "
+        "A check is to fit a homography between neighbours: if it explains the motion everywhere, "
+        "there is no parallax.",
         misconception="That motion in the image is what counts; parallax is.",
     ),
 )

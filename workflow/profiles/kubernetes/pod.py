@@ -1,7 +1,8 @@
 """Submit, watch and cancel Snakemake's jobs as Kubernetes jobs, through `kubectl`.
 
-Snakemake's own Kubernetes executor copies declared files through an object store; a stage writes whole folders, so the pods
-share one volume instead. Environment: SSMDE_IMAGE, SSMDE_CLAIM (the volume claim), SSMDE_MOUNT (where it is mounted, here too).
+Snakemake's own Kubernetes executor copies declared files through an object store; a stage writes whole folders, so the
+pods share one volume instead. Environment: SSMDE_IMAGE, SSMDE_CLAIM (the volume claim), SSMDE_MOUNT (where it is
+mounted, here too).
 """
 
 import json
