@@ -31,7 +31,10 @@ PACKAGES = {
 
 
 def examine(root: Path, weights: Path = WEIGHTS) -> dict:
-    """Facts about packages, processor, accelerators, and what lies in `root`, the repository or another folder with `runs` and `data`."""
+    """Facts about packages, processor, accelerators, and the contents of `root`.
+
+    `root` is the repository, or another folder with `runs` and `data`.
+    """
     return {
         "python": platform.python_version(),
         "packages": {kind: {name: version(name) for name in names} for kind, names in PACKAGES.items()},

@@ -32,7 +32,7 @@ def notebook(*cells: dict) -> str:
 
 
 def notebooks(edition: str) -> list[tuple[str, str]]:
-    """The exercise sections as an edition has them: the solutions are a perfect student, the student's edition is an empty one."""
+    """The exercise sections as an edition has them: the solutions are a perfect student's, the student's is empty."""
     found = []
     for prefix in sorted({number[:2] for number in BANK}):
         cells = section(

@@ -401,7 +401,8 @@ def job(objective, name):
     folder.mkdir(exist_ok=True)
     model = TINY.build(0)
     schedule = Schedule(steps=2, batch_size=4, log_every=1, save_every=9)
-    train(model, objective(Losses(), model), Moving(), schedule, seed=0, folder=folder, prepare=as_they_are, progress_bar=False)
+    options = dict(folder=folder, prepare=as_they_are, progress_bar=False)
+    train(model, objective(Losses(), model), Moving(), schedule, seed=0, **options)
     torch.save(weights(model), folder / "weights.pt")
 
 """

@@ -1,4 +1,7 @@
-"""The exercise section of a notebook, written from the bank: the same for every edition but for answers and remarks to the teacher."""
+"""The exercise section of a notebook, written from the bank.
+
+Editions differ in answers and in remarks to the teacher.
+"""
 
 from nbformat import NotebookNode, v4
 
@@ -6,9 +9,10 @@ from ssmde_lib.course.exercise import Code, Exercise, Prediction, Quiz, Written
 
 STUDENT, SOLUTIONS, INSTRUCTOR = EDITIONS = ("student", "solutions", "instructor")
 HEADING = "## Exercises"
-INTRODUCTION = f"""{HEADING}
-
-Write into the cells below, and run them: each says what is right or wrong with your answer. `hint("{{first}}")` gives a hint, and another one when it is called again."""
+INTRODUCTION = (
+    f"{HEADING}\n\nWrite into the cells below, and run them: each says what is right or wrong with your answer. "
+    '`hint("{first}")` gives a hint, and another one when it is called again.'
+)
 
 
 def write_exercises(

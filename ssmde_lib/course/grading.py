@@ -1,4 +1,4 @@
-"""Grades a folder of handed-in notebooks: a table, a page of feedback for every student, a sheet for what a person reads."""
+"""Grades a folder of handed-in notebooks: a table, feedback for every student, a sheet of answers to read."""
 
 import csv
 import json
@@ -174,7 +174,7 @@ def feedback_page(submission: Submission, bank: dict[str, Exercise], grades: dic
 
 
 def rubric_sheet(handed_in: list[Submission], bank: dict[str, Exercise]) -> str:
-    """Markdown for the teacher: every exercise that a person reads, its rubric, a model answer, and the students' answers."""
+    """Markdown for the teacher: exercises that a person grades, with rubric, model answer and students' answers."""
     lines = ["# Answers to read", ""]
     for number, exercise in bank.items():
         if isinstance(exercise, Written):

@@ -1,4 +1,4 @@
-"""The public part of the bank as one file of plain data, which goes out with a student edition: numbers, text, no code."""
+"""The public part of the bank as one file of plain data for the student edition: numbers, text, no code."""
 
 import gzip
 import json
@@ -38,7 +38,7 @@ def read_handout(path: Path) -> dict[str, dict]:
 
 
 def encode(value):
-    """Plain data, with a word for what JSON has none for: tuples, arrays, their numbers, and functions of `material`."""
+    """Plain data, with a tag where JSON has no type: tuples, arrays, their numbers, and functions of `material`."""
     if isinstance(value, dict):
         return {key: encode(each) for key, each in value.items()}
     if isinstance(value, list):

@@ -43,7 +43,7 @@ FUNCTIONS = {function.__name__: function for function in (parabola, parallax_los
 
 
 def round_trip(arguments: tuple, answer) -> dict[str, float | bool]:
-    """07.4: by how many metres the depths of two frames miss the forward-backward check, and whether they are wrong enough."""
+    """07.4: by how many metres the depths of two frames miss the check, and whether they are wrong enough."""
     z, v = arguments
     first, second = np.asarray(answer, float)
     miss = second + v - first

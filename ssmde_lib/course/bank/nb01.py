@@ -77,8 +77,12 @@ for name, pair in spoiled_clips(seed).items():  # two frames each: a and b, with
     warp = synthesize(as_batch(pair.b), tensor(pair.depth)[None, None], tensor(pair.K)[None], tensor(pair.T_b_a)[None])
     judged = warp.valid[0, 0].numpy() & (pair.depth < 100)
     rebuilt, a, b = warp.image[0].permute(1, 2, 0).numpy(), pair.a / 255, pair.b / 255
-    print(f"{name}: grey values off, warped {255 * difference(rebuilt, a)[judged].mean():5.1f}, not warped {255 * difference(b, a)[judged].mean():5.1f}, "
-          f"median depth {np.median(pair.depth):6.1f}, cx {pair.K[0, 2]:5.1f} of width {a.shape[1]}, forward {pair.T_b_a[2, 3]:+.2f}")"""
+    warped, unwarped = (255 * difference(image, a)[judged].mean() for image in (rebuilt, b))
+    print(
+        f"{name}: grey values off, warped {warped:5.1f}, not warped {unwarped:5.1f}, "
+        f"median depth {np.median(pair.depth):6.1f}, cx {pair.K[0, 2]:5.1f} of width {a.shape[1]}, "
+        f"forward {pair.T_b_a[2, 3]:+.2f}"
+    )"""
 
 EXERCISES = (
     Code(

@@ -12,14 +12,14 @@ def errors(seed):
 
 
 def my_photometric(errors, unwarped):
-    """Mean smallest error (of b 2 h w, over the neighbours) over the pixels where it is below the unwarped error (b 1 h w)."""
+    """Mean smallest error over the neighbours (b 2 h w), where it is below the unwarped error (b 1 h w)."""
     smallest = errors.min(1, keepdims=True)
     kept = smallest < unwarped
     return smallest[kept].mean()
 
 
 def broken_photometric(errors, unwarped):
-    """Mean smallest error (of b 2 h w, over the neighbours) over the pixels where it is below the unwarped error (b 1 h w)."""
+    """Mean smallest error over the neighbours (b 2 h w), where it is below the unwarped error (b 1 h w)."""
     smallest = errors.mean(1, keepdims=True)
     kept = smallest < unwarped
     return (smallest * kept).mean()

@@ -75,7 +75,8 @@ EXERCISES = (
         "Write `my_speed(apparent, z, v)`; an infinite depth has to work too.",
         solution=my_speed,
         use="""if verdict:
-    speed_ratio = my_speed(float(path[-1, 0]), 1.0, 1.0)  # path: optimised depth of the moving object, relative to its true depth
+    # path: optimised depth of the moving object, relative to its true depth
+    speed_ratio = my_speed(float(path[-1, 0]), 1.0, 1.0)
     print(f"by its optimised depth the moving object drives at {speed_ratio:.0%} of the camera's speed")""",
         visible=[(20.0, 10.0, 1.0), (5.0, 10.0, 1.0), (float("inf"), 10.0, 0.7)],
         hidden=[(10.0, 10.0, 1.3), (100.0, 10.0, 1.0), (9.0, 12.0, 0.8)],

@@ -98,7 +98,8 @@ if verdict:
     axis.plot(progress, [my_factor(p) for p in progress], color="#D55E00", label="yours, with a plateau")
 axis.set(xlabel="progress of the training", ylabel="weight of the prior")
 axis.legend(frameon=False)
-show(figure, alt="weight of the prior over the training", caption="The library's schedule, and yours when it is right.")""",
+caption = "The library's schedule, and yours when it is right."
+show(figure, alt="weight of the prior over the training", caption=caption)""",
         visible=[(0.0,), (0.25,), (0.6,)],
         hidden=[(0.1,), (0.26,), (0.625,), (1.0,)],
         wrong={

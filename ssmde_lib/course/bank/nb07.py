@@ -1,4 +1,4 @@
-"""07 Multi-view labels and the mask filter: the mask, its threshold, a sub-pixel minimum, what the filter cannot see."""
+"""07 Multi-view labels and the mask filter: the mask, its threshold, a sub-pixel minimum, the limits of the filter."""
 
 import numpy as np
 
@@ -81,7 +81,10 @@ def curve(place, n=9):
 
 
 def my_lie(z, v):
-    """Two depths (first, second) of a point at true depth z, wrong by more than 50 %, that pass the round trip of a camera that moves forward by v."""
+    """Two depths (first, second) of a point at true depth z, wrong by more than 50 %, that pass the round trip.
+
+    The camera moves forward by v.
+    """
     return 3 * z, 3 * z - v
 
 
@@ -132,7 +135,8 @@ EXERCISES = (
         solution=my_threshold,
         use="""if verdict:
     tau = my_threshold(best[0, 0].numpy(), 0.8)
-    print(f"the library's filter keeps {filter_mask(errors, valids, tau).float().mean():.0%} of frame {i} below {tau:.3f}")""",
+    kept = filter_mask(errors, valids, tau).float().mean()
+    print(f"the library's filter keeps {kept:.0%} of frame {i} below {tau:.3f}")""",
         visible=[(stack(3).min(0), 0.5), (np.array([[0.1, 0.4], [0.2, np.inf]]), 0.75)],
         hidden=[(stack(4, (2, 20, 20)).min(0), 0.8), (np.array([0.3, 0.1, 0.2, 0.4]), 0.25)],
         wrong={

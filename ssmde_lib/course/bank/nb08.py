@@ -57,7 +57,7 @@ def by_student(student, teacher, mask):
 
 
 def my_verdicts(intervals):
-    """For each region "better", "worse" or "undecided", from the interval (low, high) of the student's error less the teacher's."""
+    """For each region "better", "worse" or "undecided", from the interval of the student's less the teacher's error."""
     return {
         region: "better" if high < 0 else "worse" if low > 0 else "undecided"
         for region, (low, high) in intervals.items()

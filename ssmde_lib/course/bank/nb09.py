@@ -32,7 +32,10 @@ def share_of_wrong(pred, gt):
 
 
 def my_evaluate(pred, gt, nearest, farthest):
-    """AbsRel of a prediction (h w) up to scale: over pixels whose truth is within the range, median-aligned over those, then clipped to the range."""
+    """AbsRel of a prediction (h w) up to scale over the pixels whose truth is within the range.
+
+    The prediction is median-aligned over those pixels, then clipped to the range.
+    """
     mask = (gt >= nearest) & (gt <= farthest)
     pred, gt = pred[mask], gt[mask]
     aligned = pred * np.median(gt) / np.median(pred)
@@ -41,7 +44,10 @@ def my_evaluate(pred, gt, nearest, farthest):
 
 
 def broken_evaluate(pred, gt, nearest, farthest):
-    """AbsRel of a prediction (h w) up to scale: over pixels whose truth is within the range, median-aligned over those, then clipped to the range."""
+    """AbsRel of a prediction (h w) up to scale over the pixels whose truth is within the range.
+
+    The prediction is median-aligned over those pixels, then clipped to the range.
+    """
     mask = (gt >= nearest) & (gt <= farthest)
     scale = np.median(gt) / np.median(pred)
     clipped = np.clip(pred, nearest, farthest)
