@@ -1,4 +1,4 @@
-"""Shared by the experiments that put an embedded world's truth in for depth or motion: true motion, its unit, a plain training loop."""
+"""Parts of the experiments that use the true depth or motion of an embedded world."""
 
 from collections.abc import Callable
 

@@ -19,7 +19,10 @@ def sha256(path: Path) -> str:
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """A draft to write to, which takes the name `path` when the block ends well: a reader sees the old file or the whole new one."""
+    """A draft to write to, which takes the name `path` when the block ends well.
+
+    Thus a reader finds the old file or the whole new one.
+    """
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         yield draft

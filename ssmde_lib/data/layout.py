@@ -123,7 +123,7 @@ def find_clips(root: str | Path, split: str) -> list[Clip]:
 
 
 def clip_folder(clip: Clip, root: str | Path) -> Path:
-    """Where a stage keeps its files of a clip: `<root>/<split>/<clip>`, or `<root>/<clip>` of a clip that lies in no split."""
+    """Folder of a stage for a clip: `<root>/<split>/<clip>`, or `<root>/<clip>` of a clip without a split."""
     split = clip.path.parent.name
     return Path(root) / split / clip.name if split in SPLITS else Path(root) / clip.name
 

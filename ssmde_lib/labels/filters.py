@@ -154,9 +154,11 @@ def choose_labels(
 
 @dataclasses.dataclass(frozen=True)
 class Filter:
-    """The multi-view mask filter. `kind`: "none", "plain" (forward-backward consistency), "prior_order" (or the prior's order
-    agrees), "prior_depth" (and the prior's depth agrees) or "min_depth" (where the views reject, the nearer of teacher
-    and prior); `threshold`: relative error, or 0 for the image's mean error (SRD-Depth).
+    """The multi-view mask filter.
+
+    `kind`: "none", "plain" (forward-backward consistency), "prior_order" (or the prior's order agrees), "prior_depth"
+    (and the prior's depth agrees) or "min_depth" (where the views reject, the nearer of teacher and prior).
+    `threshold`: relative error, or 0 for the image's mean error (SRD-Depth).
     """
 
     kind: str = "prior_order"
