@@ -28,7 +28,7 @@ def test_it_trains_and_scores_a_prior_and_its_upper_bounds(run):
     metrics = read_manifest(run / NAME)["metrics"]
     assert {
         f"{who} {world}"
-        for who in ("trained here", "shipped weights", "upper bound, seen street")
+        for who in ("trained here", "bundled weights", "in-domain, street")
         for world in ("street", "room")
     } <= set(metrics)
     record = checkpoint.read_record(run / NAME / "leres_small.safetensors")
