@@ -30,7 +30,7 @@ lab: $(INSTALLED)
 	jupyter lab notebooks
 
 # On the CPU everywhere: what a test compares must not depend on the machine.
-test: lint .venv/oracles
+test: lint .venv/oracles .venv/dinov2
 	CUDA_VISIBLE_DEVICES= pytest -n 2 --dist loadfile
 
 lint: $(INSTALLED)

@@ -50,7 +50,7 @@ device_option = click.option("--device", help="cpu, cuda or mps (default: the fa
 @click.option(
     "-o", "--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder to write to."
 )
-@click.option("--checkpoint", type=click.Path(path_type=Path), help="Weights (default: the shipped student).")
+@click.option("--checkpoint", type=click.Path(path_type=Path), help="Weights (default: the prior dinov2_small).")
 @click.option("--ply", is_flag=True, help="Also write coloured point clouds.")
 @click.option(
     "--fov",
@@ -75,19 +75,21 @@ def predict(
     """Depth of SOURCE: an image, a folder of images, a video file or a webcam's number.
 
     Writes OUT/depth/NAME.png (16-bit), OUT/colour/NAME.png, with --ply OUT/cloud/NAME.ply, of a video also
-    OUT/side_by_side.webm, and OUT/prediction.json, which names the unit of the depth pictures.
+    OUT/side_by_side.webm, and OUT/prediction.json, which names the network and the unit of the depth pictures.
+
+    Without --checkpoint the prior dinov2_small predicts, of moving sources in its fast setting; where its package is
+    missing, the bundled student.
     """
     from tqdm import tqdm
 
-    from ssmde_lib.inference.predictor import BUNDLED_STUDENT, Predictor
+    from ssmde_lib.inference.default import load_predictor
     from ssmde_lib.inference.sources import batches, open_source
     from ssmde_lib.inference.writers import PredictionWriter
 
     pictures = open_source(source, limit)
-    predictor = Predictor.load(checkpoint or BUNDLED_STUDENT, device)
-    writer = PredictionWriter(
-        out, pictures, predictor.net.architecture["max_depth"], camera(source, fov) if ply else None
-    )
+    predictor, network = load_predictor(checkpoint, fast=pictures.moving, device=device)
+    click.echo(f"depth by {network}")
+    writer = PredictionWriter(out, pictures, predictor.max_depth, camera(source, fov) if ply else None, network)
     broken = []
     with closing(writer), tqdm(total=pictures.count, unit="frame", mininterval=2, ncols=90) as bar:
         try:

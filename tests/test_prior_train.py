@@ -42,7 +42,7 @@ def test_a_full_device_is_one_sentence(views, monkeypatch):
     def full(*parts):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(train, "loss_of", full)
+    monkeypatch.setattr(train, "leres_loss", full)
     with pytest.raises(UserError, match="out of device memory: lower the batch"):
         train.train(views, steps=1, batch=4, seed=0, device="cpu")
 

@@ -80,6 +80,11 @@ class Predictor:
         self.net = self.net.to(self.device, memory_format=torch.channels_last)
         self.size = tuple(size) if size else None
 
+    @property
+    def max_depth(self) -> float:
+        """The largest depth that the network can return."""
+        return self.net.architecture["max_depth"]
+
     @classmethod
     def load(cls, path: str | Path = BUNDLED_STUDENT, device: torch.device | str | None = None) -> "Predictor":
         """From the files that `load_depth_network` reads."""

@@ -103,8 +103,9 @@ class VideoFile:
 class PredictionWriter:
     """Predicts batches and writes their files; of a moving source the scale and the colours are kept steady."""
 
-    def __init__(self, out: Path, pictures, max_depth: float, intrinsics):
+    def __init__(self, out: Path, pictures, max_depth: float, intrinsics, network: str):
         self.out, self.intrinsics, self.max_depth, self.written = out, intrinsics, max_depth, 0
+        self.network = network
         self.units = int(65535 / max_depth)  # one unit for all frames, the finest that holds the network's range
         self.steady = ScaleSmoother() if pictures.moving else None
         self.video = VideoFile(out / "side_by_side.webm", pictures.fps) if pictures.moving else None
@@ -134,5 +135,7 @@ class PredictionWriter:
     def close(self) -> None:
         if self.video:
             self.video.close()
-        facts = {"depth_png_units": self.units, "scale": "up to scale", "frames": self.written}
+        facts = {
+            "network": self.network, "depth_png_units": self.units, "scale": "up to scale", "frames": self.written
+        }  # fmt: skip
         (self.out / "prediction.json").write_text(json.dumps(facts, indent=2))

@@ -11,10 +11,11 @@ from torch import nn
 from ssmde_lib.errors import UserError
 from ssmde_lib.files import WEIGHTS
 from ssmde_lib.networks.depth_net import DepthNet
+from ssmde_lib.networks.dinov2_depth import DepthHead
 from ssmde_lib.networks.leres import LeReS
 from ssmde_lib.networks.pose_net import PoseNet
 
-NETWORKS = {"DepthNet": DepthNet, "PoseNet": PoseNet, "LeReS": LeReS}
+NETWORKS = {"DepthNet": DepthNet, "PoseNet": PoseNet, "LeReS": LeReS, "DepthHead": DepthHead}
 
 
 def save(net: nn.Module, path: str | Path, record: dict, half: bool = False) -> None:

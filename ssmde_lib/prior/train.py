@@ -1,7 +1,6 @@
-"""Train `leres_small` from scratch on the mixture: python -m ssmde_lib.prior.train --help
+"""Train a prior on the mixture, `leres_small` or the head of `dinov2_small`: python -m ssmde_lib.prior.train --help
 
-One core renders ten to twenty views a second and learns from about fifty; the shipped weights' record says what they
-took.
+The records beside the bundled weights say what they took.
 """
 
 import json
@@ -10,90 +9,66 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
-from statistics import mean
 
 import click
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from tqdm import tqdm
 
-from ssmde_lib.errors import translate_errors
+from ssmde_lib.errors import UserError
 from ssmde_lib.files import WEIGHTS
 from ssmde_lib.networks import checkpoint
+from ssmde_lib.networks.dinov2 import load_backbone
+from ssmde_lib.networks.dinov2_depth import DepthHead
 from ssmde_lib.networks.leres import VARIANTS, LeReS, preprocess
 from ssmde_lib.prior.augment import augment
+from ssmde_lib.prior.loop import Shape, abs_rel, fit
 from ssmde_lib.prior.losses import leres_loss
+from ssmde_lib.prior.tokens import TokenViews, token_shards
+from ssmde_lib.synthetic.close_up import CLOSE
 from ssmde_lib.synthetic.mixture_shards import load_shards, render_shards
 
 SHAPES = {
     (64, 192): (72, 216),
     (96, 128): (108, 144),
-}  # of the network's input: as rendered, a little larger for random crops
-PEAK_RATE = 1e-3
+}  # of leres_small's input: as rendered, a little larger for random crops
+GRIDS = {
+    (8, 24): (144, 432),
+    (12, 16): (216, 288),
+    (12, 36): (144, 432),
+    (18, 24): (216, 288),
+}  # of dinov2_small's tokens: as rendered
 VALIDATION = 1_000_000  # first seed of the mixture's held-out views
 TRAINED_ON = "mixture of procedural scenes (ssmde_lib.synthetic.mixture); neither street nor room"
 
 
 @dataclass(frozen=True)
 class Views:
-    """Views of one shape, as `load_shards` returns them, to train on at `size` (h, w) and to measure by."""
+    """Views of one shape, as `load_shards` returns them, for a network of pictures of `size` (h, w)."""
 
     train: dict[str, Tensor]
     held_out: dict[str, Tensor]
     size: tuple[int, int]
 
+    def __len__(self) -> int:
+        return len(self.train["images"])
 
-@translate_errors("the weights", "the batch", "run it again")
-def train(
-    shapes: list[Views],
-    steps: int,
-    batch: int,
-    seed: int,
-    device: str,
-    start: Path | None = None,
-    keep: Callable[[LeReS, list[dict]], None] | None = None,
-) -> tuple[LeReS, list[dict]]:
-    """A trained network and its curve; AdamW with one cycle of the learning rate, bfloat16 networks, float32 losses.
+    def loss(self, net: nn.Module, indices: Tensor, device: str) -> dict[str, Tensor]:
+        """`leres_loss` of freshly augmented views."""
+        images, depths, K = augment(*batch_of(self.train, indices, device), self.size)
+        inputs = preprocess(images, images.shape[-2:]).contiguous(memory_format=torch.channels_last)
+        with torch.autocast(images.device.type, torch.bfloat16):
+            log_depth = net(inputs)
+        return leres_loss(log_depth.float(), depths, images, K)
 
-    The shapes take turns, a batch each. The network returned is the moving average of the weights; `start` is a
-    checkpoint to go on from (another cycle of the rate); `keep(network, curve)` is called ten times on the way.
-    """
-    torch.manual_seed(seed)
-    net = checkpoint.load(start) if start else LeReS(**VARIANTS["small"])
-    net = net.to(device, memory_format=torch.channels_last).train()
-    average = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(0.995), use_buffers=True)
-    optimizer = torch.optim.AdamW(net.parameters(), lr=PEAK_RATE, weight_decay=0.02, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_RATE, steps, pct_start=0.05)
-    curve, sums, every = [], {}, max(steps // 40, 1)
-    orders = [endless_permutations(len(views.train["images"]), batch, seed) for views in shapes]
-    for step in (bar := tqdm(range(1, steps + 1), desc="leres_small", mininterval=10)):
-        views, order = shapes[step % len(shapes)], orders[step % len(shapes)]
-        losses = loss_of(net, *augment(*batch_of(views.train, next(order), device), views.size))
-        optimizer.zero_grad()
-        losses["loss"].backward()
-        nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        average.update_parameters(net)
-        sums = {key: sums.get(key, 0.0) + float(value.detach()) for key, value in losses.items()}
-        if step % every == 0:
-            curve.append({"step": step, **{key: round(value / every, 4) for key, value in sums.items()}})
-            if step % (4 * every) == 0:
-                curve[-1]["held_out"] = round(held_out_error(average.module, shapes, device), 4)
-                if keep:
-                    keep(average.module, curve)
-            bar.set_postfix(curve[-1])
-            sums = {}
-    return average.module.eval(), curve
-
-
-def endless_permutations(count: int, batch: int, seed: int):
-    """Batches of indices, every view once an epoch."""
-    generator = torch.Generator().manual_seed(seed)
-    while True:
-        yield from torch.randperm(count, generator=generator, device="cpu").split(batch)[: max(count // batch, 1)]
+    def errors(self, net: nn.Module, device: str) -> Iterator[float]:
+        """AbsRel of each held-out view as rendered, without augmentation."""
+        for indices in torch.arange(len(self.held_out["images"]), device="cpu").split(16):
+            images, depths, _ = batch_of(self.held_out, indices, device)
+            with torch.no_grad(), torch.autocast(images.device.type, torch.bfloat16):
+                predicted = net(preprocess(images, self.size)).float().exp()
+            yield from abs_rel(predicted, depths)
 
 
 def batch_of(data: dict[str, Tensor], indices: Tensor, device: str) -> tuple[Tensor, Tensor, Tensor]:
@@ -101,38 +76,19 @@ def batch_of(data: dict[str, Tensor], indices: Tensor, device: str) -> tuple[Ten
     return images.float() / 255, depths.float(), K
 
 
-def loss_of(net: LeReS, images: Tensor, depths: Tensor, K: Tensor) -> dict[str, Tensor]:
-    inputs = preprocess(images, images.shape[-2:]).contiguous(memory_format=torch.channels_last)
-    with torch.autocast(images.device.type, torch.bfloat16):
-        log_depth = net(inputs)
-    return leres_loss(log_depth.float(), depths, images, K)
+def small_leres() -> LeReS:
+    return LeReS(**VARIANTS["small"])
 
 
-def held_out_error(net: LeReS, shapes: list[Views], device: str) -> float:
-    """AbsRel on held-out mixture views of all shapes after median scaling, as rendered, without augmentation."""
-    net.eval()
-    return mean([error for views in shapes for error in errors_of(net, views.held_out, views.size, device)])
-
-
-def errors_of(net: LeReS, data: dict[str, Tensor], size: tuple[int, int], device: str) -> Iterator[float]:
-    """AbsRel of each view that is not all sky."""
-    for indices in torch.arange(len(data["images"]), device="cpu").split(16):
-        images, depths, _ = batch_of(data, indices, device)
-        with torch.no_grad(), torch.autocast(images.device.type, torch.bfloat16):
-            predicted = net(preprocess(images, size)).float().exp()
-        predicted = nn.functional.interpolate(predicted, depths.shape[-2:], mode="bilinear", align_corners=False)
-        for depth, truth in zip(predicted, depths, strict=True):
-            known = truth.isfinite()
-            if known.any():
-                ratio = depth[known] / truth[known]
-                yield float((ratio / ratio.median() - 1).abs().mean())
+def train(
+    shapes: list[Views], steps: int, batch: int, seed: int, device: str, start: Path | None = None
+) -> tuple[nn.Module, list[dict]]:
+    """`leres_small` from scratch, or gone on from the checkpoint `start`; see `fit`."""
+    return fit((lambda: checkpoint.load(start)) if start else small_leres, shapes, steps, batch, seed, device)
 
 
 def rendered_views(cache: Path, views: int, held_out: int = 250) -> list[Views]:
-    """`views` training views of the mixture, as many of each shape, and `held_out` others of each.
-
-    Rendered into `cache` where missing.
-    """
+    """`views` training views of the mixture, as many of each shape, and `held_out` others of each, kept in `cache`."""
     each = views // len(SHAPES)
     return [
         Views(
@@ -144,38 +100,100 @@ def rendered_views(cache: Path, views: int, held_out: int = 250) -> list[Views]:
     ]
 
 
+def token_views(
+    cache: Path, views: int, seed: int, device: str, tokens: tuple[int, ...], held_out: int = 125
+) -> list[TokenViews]:
+    """The same as tokens of the frozen backbone, on grids of so many `tokens` (none given: all), augmented for each."""
+    grids = {grid: rendered for grid, rendered in GRIDS.items() if not tokens or prod(grid) in tokens}
+    if not grids:
+        raise UserError(f"--tokens {tokens[0]} is not trained on: choose of {sorted({prod(grid) for grid in GRIDS})}.")
+    each = views // len(set(GRIDS.values()))
+    backbone, _ = load_backbone()
+    return [
+        TokenViews(
+            token_shards(backbone, render_shards(cache, 0, each, rendered, CLOSE), grid, seed, device),
+            token_shards(backbone, render_shards(cache, VALIDATION, held_out, rendered, CLOSE), grid, None, device),
+        )
+        for grid, rendered in grids.items()
+    ]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What the command trains: the network, its views, default numbers, facts for the record.
+
+    `prepare` takes the folder, the number of views, the seed, the device and the numbers of tokens.
+    """
+
+    build: Callable[[], nn.Module]
+    prepare: Callable[[Path, int, int, str, tuple[int, ...]], list[Shape]]
+    facts: Callable[[], dict]
+    views: int
+    steps: int
+
+
+RECIPES = {
+    "leres_small": Recipe(
+        build=small_leres,
+        prepare=lambda cache, views, *_: rendered_views(cache, views),
+        facts=lambda: {"trained_on": TRAINED_ON, "input_sizes": list(SHAPES)},
+        views=12_000,
+        steps=36_000,
+    ),
+    "dinov2_small": Recipe(
+        build=DepthHead,
+        prepare=token_views,
+        facts=lambda: {"trained_on": f"{TRAINED_ON}; close indoor views", "grids": list(GRIDS), **load_backbone()[1]},
+        views=6_000,
+        steps=6_000,
+    ),
+}
+
+
 @click.command()
-@click.option("--out", type=Path, default=WEIGHTS / "leres_small.safetensors", show_default=True)
+@click.option("--network", type=click.Choice(list(RECIPES)), default="leres_small", show_default=True)
+@click.option("--out", type=Path, help="weights to write; default: weights/NETWORK.safetensors")
+@click.option("--cache", type=Path, help="where views are kept; default: runs/NETWORK")
 @click.option(
-    "--cache",
-    type=Path,
-    default=Path("runs/leres_small"),
-    show_default=True,
-    help="where rendered views are kept (80 kB each)",
+    "--views", type=int, help="training views, half of them wide, half 4:3; default: the bundled weights' number"
 )
-@click.option("--views", default=12_000, show_default=True, help="training views: half of them wide, half 4:3")
-@click.option("--steps", default=36_000, show_default=True)
+@click.option("--steps", type=int, help="default: the bundled weights' number")
+@click.option("--tokens", multiple=True, type=int, help="train dinov2_small on grids of so many tokens; default: all")
 @click.option("--batch", default=8, show_default=True)
 @click.option("--start", type=Path, help="weights to go on from, instead of from scratch")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--device", default="cuda" if torch.cuda.is_available() else "cpu", show_default=True)
 def main(
-    out: Path, cache: Path, views: int, steps: int, batch: int, start: Path | None, seed: int, device: str
+    network: str,
+    out: Path | None,
+    cache: Path | None,
+    views: int | None,
+    steps: int | None,
+    tokens: tuple[int, ...],
+    batch: int,
+    start: Path | None,
+    seed: int,
+    device: str,
 ) -> None:
-    """Render the mixture (kept in --cache), train leres_small on it, write the weights and their record beside them."""
+    """Render the mixture (kept in --cache), train a network on it, write the weights and their record beside them."""
+    recipe, out, cache = (
+        RECIPES[network],
+        out or WEIGHTS / f"{network}.safetensors",
+        cache or Path(f"runs/{network}"),
+    )
+    views, steps = views or recipe.views, steps or recipe.steps
     started = time.time()
-    shapes = rendered_views(cache, views)
-    rendered = time.time()
+    shapes = recipe.prepare(cache, views, seed, device, tokens)
+    prepared = time.time()
     record = {
         "started_from": checkpoint.read_record(start) if start else "scratch",
-        "trained_on": TRAINED_ON,
-        "input_sizes": list(SHAPES),
+        **recipe.facts(),
         "command": " ".join(["python -m ssmde_lib.prior.train", *sys.argv[1:]]),
         "views": views,
         "steps": steps,
         "batch": batch,
         "seed": seed,
-        "rendering_seconds": round(rendered - started),
+        "rendering_seconds": round(prepared - started),
         "threads": torch.get_num_threads(),
         "device": device,
         "torch": torch.__version__,
@@ -184,12 +202,13 @@ def main(
     }
     out.parent.mkdir(parents=True, exist_ok=True)
 
-    def keep(net: LeReS, curve: list[dict]) -> None:
-        now = record | {"steps_done": curve[-1]["step"], "training_seconds": round(time.time() - rendered)}
+    def keep(net: nn.Module, curve: list[dict]) -> None:
+        now = record | {"steps_done": curve[-1]["step"], "training_seconds": round(time.time() - prepared)}
         checkpoint.save(net, out, now, half=True)
         out.with_suffix(".json").write_text(json.dumps(now | {"curve": curve}, indent=1))
 
-    keep(*train(shapes, steps, batch, seed, device, start, keep))
+    build = (lambda: checkpoint.load(start, device)) if start else recipe.build
+    keep(*fit(build, shapes, steps, batch, seed, device, keep))
     click.echo(f"{out}: {out.stat().st_size / 1e6:.1f} MB; its record: {out.with_suffix('.json')}")
 
 

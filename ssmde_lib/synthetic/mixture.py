@@ -28,10 +28,20 @@ class View:
     T_world_cam: np.ndarray
 
 
-def sample_view(seed: int, height: int, width: int) -> View:
-    """A random view, deterministic by seed; pixels are square up to a sixth."""
+@dataclass(frozen=True)
+class Mixture:
+    """Families of scenes, and how often each is drawn for wide pictures (more than 2:1) and for narrower ones."""
+
+    families: tuple[Callable, ...]
+    wide: tuple[float, ...]
+    narrow: tuple[float, ...]
+
+
+def sample_view(seed: int, height: int, width: int, mixture: Mixture | None = None) -> View:
+    """A random view of `mixture` (default: `ROOMY`), deterministic by seed; pixels are square up to a sixth."""
     rng = np.random.default_rng([2021, seed])
-    family = rng.choice(FAMILIES, p=WIDE if width > 2 * height else NARROW)
+    mixture = mixture or ROOMY
+    family = rng.choice(mixture.families, p=mixture.wide if width > 2 * height else mixture.narrow)
     field_of_view = np.deg2rad(rng.uniform(50, 100))
     fx = width / 2 / np.tan(field_of_view / 2)
     fy = fx * log_uniform(rng, 6 / 7, 7 / 6)
@@ -41,9 +51,9 @@ def sample_view(seed: int, height: int, width: int) -> View:
     return View(scene, K, T_world_cam)
 
 
-def render_view(seed: int, height: int, width: int) -> Frame:
-    """The picture of `sample_view(seed, height, width)` with its depth (infinite: sky)."""
-    view = sample_view(seed, height, width)
+def render_view(seed: int, height: int, width: int, mixture: Mixture | None = None) -> Frame:
+    """The picture of `sample_view(seed, height, width, mixture)` with its depth (infinite: sky)."""
+    view = sample_view(seed, height, width, mixture)
     return render(view.scene, view.K, view.T_world_cam, height, width)
 
 
@@ -432,6 +442,14 @@ def interior(rng: Rng, paint: Paint, field_of_view: float) -> tuple[Scene, np.nd
     inwards = np.arctan2(-x, -z)  # look across the room more often than at the nearest wall
     camera = handheld(rng, rng.uniform(0.8, 1.8), 0.1, 0.03, x, z, inwards + rng.normal(0, 0.6))
     builder = SceneBuilder(rng, paint, camera, clearance=0.4)
+    furnish_room(builder, half_x, half_z, high)
+    builder.scatter(rng.integers(2, 14), 0.8, 6.0, field_of_view / 2, INDOOR, (half_x, half_z))
+    return light_room(builder, half_x, half_z, high), camera
+
+
+def furnish_room(builder: SceneBuilder, half_x: float, half_z: float, high: float) -> None:
+    """Walls with boards on them, floor, ceiling, objects against the walls; half extents and height in metres."""
+    rng, paint = builder.rng, builder.paint
     wall = paint(log_uniform(rng, 0.3, 3))
     for side in (-1, 1):
         for half, pose, along in (
@@ -463,7 +481,11 @@ def interior(rng: Rng, paint: Paint, field_of_view: float) -> tuple[Scene, np.nd
         else:
             at, yaw = (rng.uniform(-1, 1) * (half_x - 0.4), rng.choice([-1, 1]) * (half_z - 0.4)), 0.0
         builder.stand(rng.choice(OBJECTS, p=INDOOR)(rng, paint), *at, yaw + rng.choice([0, np.pi]))
-    builder.scatter(rng.integers(2, 14), 0.8, 6.0, field_of_view / 2, INDOOR, (half_x, half_z))
+
+
+def light_room(builder: SceneBuilder, half_x: float, half_z: float, high: float) -> Scene:
+    """The scene of all that stands in a room, with up to three lamps."""
+    rng = builder.rng
     lamps = [
         Light(
             (rng.uniform(-1, 1) * half_x, -high * rng.uniform(0.6, 0.98), rng.uniform(-1, 1) * half_z),
@@ -475,7 +497,7 @@ def interior(rng: Rng, paint: Paint, field_of_view: float) -> tuple[Scene, np.nd
     ]
     above = rng.uniform(0.5, 1.1)
     ambient = (tuple(above * rng.uniform(0.85, 1, 3)), tuple(np.full(3, above * rng.uniform(0.4, 1))))
-    return Scene(builder.primitives, lamps, ambient, builder.shadows, Sky(clouds=0.0)), camera
+    return Scene(builder.primitives, lamps, ambient, builder.shadows, Sky(clouds=0.0))
 
 
 def clutter(rng: Rng, paint: Paint, field_of_view: float) -> tuple[Scene, np.ndarray]:
@@ -503,4 +525,4 @@ def clutter(rng: Rng, paint: Paint, field_of_view: float) -> tuple[Scene, np.nda
 
 
 FAMILIES = (terrain, corridor, interior, clutter)
-WIDE, NARROW = (0.24, 0.48, 0.26, 0.02), (0.1, 0.2, 0.68, 0.02)  # how often each
+ROOMY = Mixture(FAMILIES, wide=(0.24, 0.48, 0.26, 0.02), narrow=(0.1, 0.2, 0.68, 0.02))  # what leres_small learns from

@@ -11,13 +11,18 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ssmde_lib.files import atomic
-from ssmde_lib.synthetic.mixture import render_view
+from ssmde_lib.synthetic.mixture import ROOMY, Mixture, render_view
 
 SHARD = 250  # views
 
 
-def render_shards(folder: str | Path, first: int, count: int, size: tuple[int, int]) -> list[Path]:
-    """Render the views with seeds first … first + count - 1, where missing; returns the shards' files."""
+def render_shards(
+    folder: str | Path, first: int, count: int, size: tuple[int, int], mixture: Mixture = ROOMY
+) -> list[Path]:
+    """Render the views with seeds first … first + count - 1, where missing; returns the shards' files.
+
+    A folder serves one mixture: the files do not name it.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
@@ -26,12 +31,12 @@ def render_shards(folder: str | Path, first: int, count: int, size: tuple[int, i
         part = "" if len(seeds) == SHARD else f"_first{len(seeds)}"  # a short shard is never taken for a full one
         paths.append(folder / f"{size[0]}x{size[1]}_{seed:07d}{part}.npz")
         if not paths[-1].is_file():
-            write_shard(paths[-1], seeds, size)
+            write_shard(paths[-1], seeds, size, mixture)
     return paths
 
 
-def write_shard(path: Path, seeds: range, size: tuple[int, int]) -> None:
-    frames = [render_view(seed, *size) for seed in tqdm(seeds, desc=path.stem)]
+def write_shard(path: Path, seeds: range, size: tuple[int, int], mixture: Mixture) -> None:
+    frames = [render_view(seed, *size, mixture) for seed in tqdm(seeds, desc=path.stem)]
     with atomic(path) as draft, draft.open("wb") as file:
         np.savez(
             file,
