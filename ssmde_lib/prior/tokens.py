@@ -74,14 +74,14 @@ def token_shards(
 ) -> list[dict[str, Tensor]]:
     """Each shard of `render_shards` as `tokens` float16, `images` uint8, `depths` float16, `K`; computed where missing.
 
-    Views are augmented by `seed` and the file's name. With None they are not, and depth keeps its size.
+    Views are augmented by `seed` and the shard's name. With None they are not, and depth keeps its size.
     """
     files = []
     for shard in shards:
         how = "plain" if seed is None else f"seed{seed}"
         file = shard.with_name(f"{shard.stem}_{grid[0]}x{grid[1]}_{how}.safetensors")
         if not file.is_file():
-            drawn = None if seed is None else zlib.crc32(file.stem.encode())
+            drawn = None if seed is None else zlib.crc32(f"{seed} {shard.stem}".encode())
             with atomic(file) as draft:
                 save_file(compute(backbone, load_shards([shard]), grid, drawn, device), draft)
         files.append(file)
