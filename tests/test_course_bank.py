@@ -3,6 +3,7 @@
 Solutions equal the library's.
 """
 
+import json
 import re
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from ssmde_lib.course import handout, notebook
 from ssmde_lib.course.bank import load_bank
 from ssmde_lib.course.check import FAILED, MISSING, PASSED, check
 from ssmde_lib.course.exercise import KINDS, Code, Prediction, Quiz, Written, as_table, renamed, source
+from ssmde_lib.errors import UserError
 
 BANK = load_bank()
 FUNCTIONS = {number: exercise for number, exercise in BANK.items() if isinstance(exercise, Code)}
@@ -195,6 +197,25 @@ def test_predictions_are_noted_before_they_are_revealed(capsys):
     notebook.reveal("00.1", 0.5)
     assert "measured 0.5, you guessed 0.4" in capsys.readouterr().out
     assert all(isinstance(exercise, (Prediction, Quiz)) for exercise in BANK.values() if exercise.kind == "prediction")
+
+
+def test_runs_are_compared_with_all_that_they_read(tmp_path, monkeypatch, capsys):
+    def write(run, stage, upstream, parameters, metrics):
+        (tmp_path / run / stage).mkdir(parents=True)
+        content = {"parameters": {"run": run, **parameters}, "upstream": upstream, "metrics": metrics, "outputs": {}}
+        (tmp_path / run / stage / "stage.json").write_text(json.dumps(content))
+
+    monkeypatch.setenv("SSMDE_RUNS", str(tmp_path))
+    for run, kind, seed, error in (("a", "extended", 0, 0.2), ("b", "plain", 0, 0.25), ("c", "plain", 1, 0.3)):
+        write(run, "07_multiview_mask", {}, {"kind": kind}, {})
+        write(run, "08_student", {"07_multiview_mask": "hash"}, {"seed": seed}, {"student all": error, "regions": {}})
+    notebook.compare_runs("08_student", "a", "b")
+    shown = "07_multiview_mask.kind: 'extended' in a, 'plain' in b\nstudent all                      0.2000   0.2500\n"
+    assert capsys.readouterr().out == shown
+    notebook.compare_runs("08_student", "a", "c")
+    assert "✗ 2 parameters differ: an ablation changes exactly one." in capsys.readouterr().out
+    with pytest.raises(UserError, match="stage 08_student of run 'd' is missing"):
+        notebook.compare_runs("08_student", "a", "d")
 
 
 def test_renaming_a_broken_function_changes_its_name_only():

@@ -84,21 +84,31 @@ def hint(number: str) -> None:
 
 
 def compare_runs(stage: str, first: str, second: str) -> None:
-    """Which parameters of a stage differ between two runs, and the metrics of both; an ablation changes one parameter.
+    """What differs between two runs of a stage, what it reads included, and the metrics of both; an ablation changes one parameter.
 
     Raises:
         UserError: a run is not there, or its stage is not finished.
     """
     folder = runs_folder(find_root())
-    one, two = (read_manifest(folder / run / stage) for run in (first, second))
-    names = sorted((set(one["parameters"]) | set(two["parameters"])) - {"run"})
-    changed = [name for name in names if one["parameters"].get(name) != two["parameters"].get(name)]
+    one, two = (parameters_behind(folder / run, stage) for run in (first, second))
+    changed = [name for name in sorted(one.keys() | two.keys()) if one.get(name) != two.get(name)]
     for name in changed:
-        print(f"{name}: {one['parameters'].get(name)!r} in {first}, {two['parameters'].get(name)!r} in {second}")
+        print(f"{name}: {one.get(name)!r} in {first}, {two.get(name)!r} in {second}")
     if len(changed) != 1:
         print(f"✗ {len(changed)} parameters differ: an ablation changes exactly one.")
-    for name in sorted(set(one["metrics"]) & set(two["metrics"])):
-        print(f"{name:30} {one['metrics'][name]:8.4f} {two['metrics'][name]:8.4f}")
+    metrics = [read_manifest(folder / run / stage)["metrics"] for run in (first, second)]
+    for name, value in metrics[0].items():
+        if isinstance(value, float) and isinstance(metrics[1].get(name), float):
+            print(f"{name:30} {value:8.4f} {metrics[1][name]:8.4f}")
+
+
+def parameters_behind(run: Path, stage: str) -> dict[str, object]:
+    """The parameters of a stage and of all stages that it reads, by "stage.name"; the run's own name is none."""
+    manifest = read_manifest(run / stage)
+    found = {f"{stage}.{name}": value for name, value in manifest["parameters"].items() if name != "run"}
+    for upstream in manifest["upstream"]:
+        found |= parameters_behind(run, upstream)
+    return found
 
 
 def say(verdict: Verdict) -> Verdict:
