@@ -84,7 +84,9 @@ def hint(number: str) -> None:
 
 
 def compare_runs(stage: str, first: str, second: str) -> None:
-    """What differs between two runs of a stage, what it reads included, and the metrics of both; an ablation changes one parameter.
+    """What differs between two runs of a stage and of all that it reads, and the metrics of both.
+
+    An ablation changes exactly one parameter.
 
     Raises:
         UserError: a run is not there, or its stage is not finished.
