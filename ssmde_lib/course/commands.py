@@ -20,7 +20,9 @@ import click
     metavar="NN",
     help="Only the exercises of this notebook, 00 to 10 (repeat).",
 )
-@click.option("--seconds", default=5.0, show_default=True, type=click.FloatRange(0.1), help="Time of one function.")
+@click.option(
+    "--seconds", default=5.0, show_default=True, type=click.FloatRange(0.1), help="Processor time of one function."
+)
 @click.option(
     "--memory",
     default=1024,

@@ -17,6 +17,7 @@ from ssmde_lib.course.submission import Submission, read_submissions
 from ssmde_lib.course.worker import run
 
 TO_READ = "to read"
+PATIENCE = 20  # so many times the limit of processor time may pass on the clock: the machine may be busy
 BLANK = ("", "*Your answer:*")
 
 
@@ -46,7 +47,7 @@ def grade_folder(
         out: the table, CSV.
         feedback: folder for `<student>.md`.
         notebooks: the exercises of these notebooks only, "00" to "10"; all of them where it is empty.
-        seconds, memory: limits of one function: wall time, and MiB.
+        seconds, memory: limits of one function: processor time, and MiB.
         jobs: processes at once.
     """
     bank = {number: each for number, each in load_bank().items() if not notebooks or number[:2] in notebooks}
@@ -101,17 +102,17 @@ def grade_function(exercise: Code, name: str, source: str, context, seconds: flo
     process = context.Process(target=run, args=(exercise.id, name, source, seconds, memory, theirs), daemon=True)
     process.start()
     theirs.close()
+    endless = f"no answer after {seconds:g} s. Is there an endless loop?"
     try:
-        if not ours.poll(seconds + 5 * ("torch" in source)):
-            return Grade(FAILED, 0, f"✗ {exercise.id} {name}: no answer after {seconds:g} s. Is there an endless loop?")
+        if not ours.poll(PATIENCE * seconds):
+            return Grade(FAILED, 0, f"✗ {exercise.id} {name}: {endless}")
         result = json.loads(ours.recv_bytes())
         return Grade(result["status"], exercise.points * result["share"], result["text"])
     except EOFError:
-        return Grade(
-            FAILED,
-            0,
-            f"✗ {exercise.id} {name}: its process ended without an answer (memory above {memory} MiB, or a crash).",
-        )
+        process.join(1)
+        crash = f"its process ended without an answer (memory above {memory} MiB, or a crash)."
+        reason = endless if process.exitcode == -signal.SIGPROF else crash
+        return Grade(FAILED, 0, f"✗ {exercise.id} {name}: {reason}")
     finally:
         kill(process)
         ours.close()

@@ -8,6 +8,7 @@ import json
 import linecache
 import os
 import resource
+import signal
 import sys
 import tempfile
 from multiprocessing.connection import Connection
@@ -39,7 +40,8 @@ def run(number: str, name: str, source: str, seconds: float, memory: int, connec
 
 def limit(seconds: float, memory: int) -> None:
     """Limits of this process: processor seconds, MiB beyond what it has now (Linux only), bytes of a file."""
-    limits = {resource.RLIMIT_CPU: int(seconds) + 1, resource.RLIMIT_FSIZE: FILE_BYTES}
+    signal.setitimer(signal.ITIMER_PROF, seconds)  # SIGPROF then ends the process
+    limits = {resource.RLIMIT_FSIZE: FILE_BYTES}
     statm = Path("/proc/self/statm")
     if statm.exists():
         limits[resource.RLIMIT_AS] = int(statm.read_text().split()[0]) * resource.getpagesize() + memory * 1024**2
