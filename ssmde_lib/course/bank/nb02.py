@@ -113,7 +113,8 @@ EXERCISES = (
         points=4,
         text="A prior's map is multiplied by an unknown scale, and perhaps shifted by an unknown constant. "
         "Predict for each quantity what leaves it unchanged: "
-        '`"both"`, `"scale"` (scale alone) or `"neither"`. The cell after it measures all four on random maps.',
+        '`"both"`, `"scale"` (scale alone), `"shift"` (shift alone) or `"neither"`. '
+        "The cell after it measures all four on random maps.",
         use="""rng = np.random.default_rng(seed)
 random_map = rng.uniform(1, 5, (8, 8))
 quantities = {
@@ -128,20 +129,21 @@ for name, of in quantities.items():
         options={
             "both": "unchanged by scale and shift",
             "scale": "unchanged by scale alone",
-            "neither": "a scale changes it",
+            "shift": "unchanged by shift alone",
+            "neither": "changed by both",
         },
         answer={
             "order of two depths": "both",
             "ratio of two depths": "scale",
             "ratio of two differences": "both",
-            "difference of two depths": "neither",
+            "difference of two depths": "shift",
         },
         feedback={
             "order of two depths": "Adding a constant to both, or a positive factor: "
             "can a smaller number become the larger?",
             "ratio of two depths": "Try 2 and 4, and add 1 to both.",
             "ratio of two differences": "A shift cancels in each difference, a scale in their ratio.",
-            "difference of two depths": "Try 2 and 4, times 3.",
+            "difference of two depths": "Try 2 and 4, times 3; then plus 1 on both.",
         },
         hints=("Put numbers in: 2 and 4, times 3, plus 1.",),
         misconception="That a loss on ratios of depth (log differences) forgives a shift. It forgives a scale only.",
