@@ -366,15 +366,23 @@ def ablation_export_weights(world: str, variant: str, seed: int, profile: str, o
 
 
 @ablation.command("table")
-@world_option
+@click.option("--world", help="World of the profile's grid, such as street.")
+@click.option("--markdown", is_flag=True, help="The whole page docs/results.md, of all worlds.")
 @profile_option
-def ablation_table(world: str, profile: str) -> None:
-    """AbsRel of the variants with valid records, by region: mean and spread over seeds, 95 % interval over clips.
+def ablation_table(world: str | None, markdown: bool, profile: str) -> None:
+    """AbsRel of the variants with valid records, by region: mean and deviation over seeds, 95 % interval over clips.
 
-    A second table has what each student gained on its teacher; where several priors or schedules were tried a third has
-    them side by side.
+    A second table holds the differences of students and teachers, a third priors by schedules where several were tried.
     """
-    print_tables(read_grid(profile).records(world))
+    from ssmde_lib.ablation import results_page
+
+    if markdown == bool(world):
+        raise UserError("give either --world NAME for its tables or --markdown for the page of all worlds.")
+    grid = read_grid(profile)
+    if world:
+        print_tables(grid.records(world))
+    else:
+        click.echo(results_page(grid), nl=False)
 
 
 @ablation.command("held-out")

@@ -22,7 +22,8 @@ from ssmde_lib.ablation import (
     summarise,
     table,
 )
-from ssmde_lib.ablation.records import cost, schedule_table, student_table, write_record
+from ssmde_lib.ablation.records import cost, write_record
+from ssmde_lib.ablation.tables import schedule_table, student_table
 from ssmde_lib.cli import main
 from ssmde_lib.devices import device_name
 from ssmde_lib.errors import UserError

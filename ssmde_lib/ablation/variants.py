@@ -1,4 +1,4 @@
-"""The rows of the ablation: one row is one training, and says only what differs from the base network's defaults."""
+"""The variants of the ablation: each is one training, defined by its differences to the base network."""
 
 import dataclasses
 
@@ -11,7 +11,7 @@ LABELS_ALONE = {"distillation": 1.0, "photometric": 0.0, "geometry": 0.0}
 QUALITIES = {
     "in_domain": "upper bound: leres_small fine-tuned on the world's own training depth",
     "leres_small": "leres_small, zero-shot",
-    "degraded": "stand-in for a poor prior: leres_small, blurred and bent",
+    "degraded": "leres_small with blurred and distorted maps, as a less accurate prior",
 }
 
 
@@ -19,10 +19,14 @@ QUALITIES = {
 class Variant:
     """One configuration of the ablation.
 
-    It says what differs from the base network's losses and architecture, and whose filtered depth is the label.
-
-    `quality` names the prior that it listens to, `teacher` the row that teaches it, `schedule` what it changes of the
-    grid's.
+    Attributes:
+        title: description in the tables.
+        losses: differences to the losses of the base network.
+        architecture: differences to the architecture of the grid.
+        quality: the prior, a key of QUALITIES.
+        teacher: the variant whose filtered depth is the label.
+        filter: the mask filter of the labels.
+        schedule: differences to the schedule of the grid.
     """
 
     title: str
@@ -55,25 +59,25 @@ VARIANTS = {
     "base": Variant("base: self-supervised only", {}),
     "prior": Variant("+ prior, constant weight", PRIOR | SCHEDULES["constant"]),
     "teacher": Variant("+ forgetting factor: the teacher", PRIOR | SCHEDULES["exponential"]),
-    "keep_dynamic": Variant("+ forgetting on static pixels only", PRIOR | SCHEDULES["keep_dynamic"]),
-    "linear": Variant("+ linear forgetting", PRIOR | SCHEDULES["linear"]),
+    "keep_dynamic": Variant("+ forgetting factor on static pixels only", PRIOR | SCHEDULES["keep_dynamic"]),
+    "linear": Variant("+ forgetting factor with linear decay", PRIOR | SCHEDULES["linear"]),
     "normals": Variant("the teacher with both normal terms", PRIOR | NORMALS),
     "student_unfiltered": student("student, no filter", "none"),
-    "student_plain": student("student, multi-view filter", "plain"),
-    "student_prior_order": student("student, filter or the prior's order", "prior_order"),
-    "student_prior_depth": student("student, filter and the prior's depth", "prior_depth"),
-    "student_min_depth": student("student, the nearer of teacher and prior where the views reject", "min_depth"),
+    "student_plain": student("student, filter plain", "plain"),
+    "student_prior_order": student("student, filter prior_order", "prior_order"),
+    "student_prior_depth": student("student, filter prior_depth", "prior_depth"),
+    "student_min_depth": student("student, filter min_depth", "min_depth"),
     "student_labels": Variant(
-        "the same, from the labels alone", LABELS_ALONE, teacher="teacher", filter=Filter("min_depth")
+        "student, filter min_depth, labels alone", LABELS_ALONE, teacher="teacher", filter=Filter("min_depth")
     ),
-    "multi_resolution": Variant("neighbour: multi-resolution distillation", {"multi_resolution": 0.1}),
+    "multi_resolution": Variant("comparison method: multi-resolution distillation", {"multi_resolution": 0.1}),
     "successive": Variant(
-        "neighbour: successive depth maps, dense skips",
+        "comparison method: successive depth maps, dense skips",
         {"successive": 0.1, "photometric_scales": 1},
         {"skips": "dense"},
     ),
     "consistency": Variant(
-        "neighbour: EMA teacher, filtered", {"distillation": 0.02, "teacher": "ema", "filter": "plain"}
+        "comparison method: EMA teacher, filtered", {"distillation": 0.02, "teacher": "ema", "filter": "plain"}
     ),
 }
 VARIANTS |= {
@@ -83,20 +87,20 @@ VARIANTS |= {
     for quality in ("in_domain", "degraded")
     for schedule, change in SCHEDULES.items()
 }
-# When to forget: {quality: {schedule: row}}; a prior that is off is the same base network whatever its quality.
+# {quality: {schedule: variant}}; without a prior the variant is the base network for every quality.
 MAP = {
     quality: {s: LERES_SMALL_VARIANTS[s] if quality == "leres_small" else f"{quality}_{s}" for s in SCHEDULES}
     | {"off": "base"}
     for quality in QUALITIES
 }
-# The same, twice as long as the laptop grid's rows: the disease needs time.
+# Twice the steps of the laptop grid: the dynamic error of the base network grows with training.
 LONG = {"steps": 2000}
 VARIANTS |= {
     f"long_{name}": dataclasses.replace(VARIANTS[name], title=f"{VARIANTS[name].title}, twice as long", schedule=LONG)
     for name in ("base", "teacher")
 }
 VARIANTS["long_student_prior_order"] = dataclasses.replace(
-    VARIANTS["student_prior_order"], title="its student, filter or the prior's order", teacher="long_teacher"
+    VARIANTS["student_prior_order"], title="student of long_teacher, filter prior_order", teacher="long_teacher"
 )
 SCRATCH = {"encoder": "resnet"}
 VARIANTS |= {

@@ -1,0 +1,92 @@
+"""docs/results.md: all tables of the ablation, each under the question that it answers."""
+
+from textwrap import fill
+
+from ssmde_lib.ablation.grid import Grid
+from ssmde_lib.ablation.held_out import held_out_records
+from ssmde_lib.ablation.records import BASELINES, paired
+from ssmde_lib.ablation.tables import difference, schedule_table, student_table, table
+from ssmde_lib.ablation.variants import VARIANTS
+from ssmde_lib.evaluation.results import REGIONS
+
+HEAD = """# Results of the ablation
+
+`ssmde ablation table --markdown > docs/results.md` generates this page from the records in
+[results/ablation](../results/ablation); a test compares the two. Do not edit it.
+
+Each number is AbsRel after median scaling, smaller is better: mean ± standard deviation over the training seeds, in
+brackets the 95 % bootstrap interval over clips. Differences are mean paired differences on the same images; negative
+means that the first variant is better. `dynamic` are the pixels of moving objects, `static` all others.
+
+The six test clips of each synthetic world were used to select settings, so their differences are biased. The 30
+held-out clips were not used for any selection. Real data sets have one clip each, hence no interval; the networks were
+trained on this clip without its depth, and the median baseline has used its depth."""
+QUESTIONS = {  # question: (variants in the table, the pair of the finding)
+    "Which components lower the error?": (
+        [*BASELINES, "base", "prior", "teacher", "keep_dynamic", "linear", "normals"],
+        ("teacher", "base"),
+    ),
+    "Does the student improve on its teacher?": (
+        ["teacher", *(n for n in VARIANTS if n.startswith("student_"))],
+        ("student_prior_order", "teacher"),
+    ),
+    "How do other self-distillation methods compare?": (
+        ["base", "multi_resolution", "successive", "consistency"],
+        ("consistency", "base"),
+    ),
+    "What changes with twice the training steps?": (
+        ["base", "teacher", *(n for n in VARIANTS if n.startswith("long_"))],
+        ("long_base", "base"),
+    ),
+    "What changes without ImageNet weights?": (
+        ["base", "prior", "teacher", *(n for n in VARIANTS if n.startswith("scratch_"))],
+        ("scratch_teacher", "scratch_base"),
+    ),
+    "What changes with a better and a worse prior?": (
+        ["prior", "teacher", *(n for n in VARIANTS if n.startswith(("in_domain_", "degraded_")))],
+        ("in_domain_exponential", "in_domain_constant"),
+    ),
+}
+
+
+def results_page(grid: Grid, clips: int = 30) -> str:
+    """Markdown of every table that the grid's valid records allow, test clips and held-out clips of each world."""
+    parts = [HEAD]
+    for world in grid.worlds.values():
+        if records := grid.records(world.name):
+            parts += [
+                f"## {world.name}: {'one clip of real video' if world.folder else 'test clips'}",
+                *tables(records),
+            ]
+        if not world.folder and (records := held_out_records(grid, world.name, clips)):
+            parts += [f"## {world.name}: {clips} held-out clips", *tables(records)]
+    return "\n\n".join(parts) + "\n"
+
+
+def tables(records: list[dict]) -> list[str]:
+    """Headings, findings and tables; variants of no question come last."""
+    present = dict.fromkeys(record["variant"] for record in records)
+    asked = {name for names, _ in QUESTIONS.values() for name in names}
+    questions = QUESTIONS | {"Other variants": ([name for name in present if name not in asked], ("", ""))}
+    parts, shown = [], set()
+    for question, (names, pair) in questions.items():
+        if new := [name for name in names if name in present and name not in shown]:
+            shown |= set(new)
+            parts += [f"### {question}", finding(records, *pair), table([r for r in records if r["variant"] in names])]
+    parts += ["### All students and their teachers", student_table(records)] if student_table(records) else []
+    parts += ["### Which schedule suits which prior?", schedule_table(records)] if schedule_table(records) else []
+    return [part for part in parts if part]
+
+
+def finding(records: list[dict], variant: str, other: str) -> str:
+    """One sentence: by how much a variant differs from another in each region; empty where they have no common seed."""
+    found = {region: paired(records, variant, other, region) for region in REGIONS}
+    words = [f"{region} {difference(figures)} ({verdict(figures)})" for region, figures in found.items() if figures]
+    return fill(f"`{variant}` minus `{other}`: {', '.join(words)}.", 120) if words else ""
+
+
+def verdict(figures: dict) -> str:
+    if not figures["interval"]:
+        return "no interval"
+    low, high = figures["interval"]
+    return "lower" if high < 0 else "higher" if low > 0 else "no significant difference"
