@@ -319,5 +319,5 @@ def test_the_table_names_every_row_and_region(tmp_path):
     assert [r["variant"] for r in found] == ["base", "teacher"] and found[0]["settings"] == {"rate": 1e-7}
     lines = table(found).splitlines()
     assert lines[0] == "| variant | what | seeds | all |"
-    assert lines[2] == "| base | base | 1 | 0.500 [0.500, 0.500] |"
+    assert lines[2] == "| base | base: self-supervised only | 1 | 0.500 [0.500, 0.500] |"
     assert json.loads((tmp_path / "0.json").read_text())["by_clip"] == {"all": {"a": [0.25, 2], "b": [0.25, 2]}}
