@@ -15,6 +15,8 @@ SYSTEM_PATH := $(PATH)
 $(if $(filter-out cpu,$(TORCH)),$(error TORCH=$(TORCH) is unknown: say TORCH=cpu, or nothing for the build that suits this machine))
 $(if $(filter-out headless,$(OPENCV)),$(error OPENCV=$(OPENCV) is unknown: say OPENCV=headless, or nothing for opencv-python))
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# Programs keep caches and settings in the home folder; where it cannot be written (clusters, containers), in .venv.
+export HOME := $(or $(shell test -w "$(HOME)" && echo "$(HOME)"),$(shell mkdir -p .venv/home)$(CURDIR)/.venv/home)
 export OMP_NUM_THREADS := 1
 RUNS := $(or $(SSMDE_RUNS),$(CURDIR)/runs)
 WHERE := $(if $(CLUSTER),--workflow-profile workflow/profiles/$(CLUSTER),--cores $(CORES))

@@ -290,6 +290,14 @@ def test_make_takes_the_cpu_build_and_the_headless_opencv(make):
     )
 
 
+def test_make_keeps_caches_in_the_environment_where_home_cannot_be_written(make, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "nowhere"))
+    show_home = PYTHON.replace('"pip $*"', '"$HOME"')
+    done, log = make({"python3": show_home}, ".venv/installed")
+    assert done.returncode == 0 and set(log[1:]) == {str(tmp_path / "clone/.venv/home")}
+    assert (tmp_path / "clone/.venv/home").is_dir()
+
+
 @pytest.mark.parametrize("choice", ["TORCH=cuda", "OPENCV=contrib"])
 def test_make_names_an_unknown_choice(make, choice):
     done, log = make({"python3": PYTHON}, "tutorial", choice)

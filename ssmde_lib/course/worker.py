@@ -7,7 +7,6 @@ what the teacher's account can read. Grade strangers' code in a container.
 import json
 import linecache
 import os
-import resource
 import signal
 import sys
 import tempfile
@@ -40,6 +39,8 @@ def run(number: str, name: str, source: str, seconds: float, memory: int, connec
 
 def limit(seconds: float, memory: int) -> None:
     """Limits of this process: processor seconds, MiB beyond what it has now (Linux only), bytes of a file."""
+    import resource  # Unix alone has it
+
     signal.setitimer(signal.ITIMER_PROF, seconds)  # SIGPROF then ends the process
     limits = {resource.RLIMIT_FSIZE: FILE_BYTES}
     statm = Path("/proc/self/statm")
