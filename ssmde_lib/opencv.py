@@ -18,7 +18,7 @@ def require() -> ModuleType:
         raise UserError(
             f"OpenCV cannot be imported ({error}): install its system libraries (Debian, Ubuntu: "
             "apt install libxcb1 libgl1 libglib2.0-0), "
-            "or choose the build without windows by `make .venv/installed OPENCV=headless`."
+            "or take the build without windows: make tutorial OPENCV=headless."
         ) from None
 
 

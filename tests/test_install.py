@@ -310,7 +310,7 @@ LACK = "libxcb.so.1: cannot open shared object file: No such file or directory"
 BOTH_WAYS_OUT = (
     f"OpenCV cannot be imported ({LACK}): install its system libraries (Debian, Ubuntu: "
     "apt install libxcb1 libgl1 libglib2.0-0), "
-    "or choose the build without windows by `make .venv/installed OPENCV=headless`."
+    "or take the build without windows: make tutorial OPENCV=headless."
 )
 ENTRIES = {
     "predict": ["-m", "ssmde_lib.cli", "predict", "OUT", "--out", "OUT"],
