@@ -9,6 +9,7 @@ from ssmde_lib.errors import UserError
 from ssmde_lib.geometry.motion import rigid
 from ssmde_lib.labels.filters import (
     ALIKE,
+    KINDS,
     choose_labels,
     filter_mask,
     prior_depth_mask,
@@ -128,3 +129,13 @@ def test_where_the_views_reject_the_nearer_witness_speaks():
         torch.testing.assert_close(label, expected)
     torch.testing.assert_close(choose_labels("min_depth", ~rejected, truth, 0.01 * holed)[0], truth)
     assert torch.equal(choose_labels("min_depth", ~rejected, holed, truth.flip(3))[0][~rejected], truth[~rejected])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_filter_gives_labels_and_a_mask(kind):
+    depth = torch.linspace(2.0, 5.0, 24).reshape(1, 1, 4, 6)
+    plain = torch.arange(24).reshape(1, 1, 4, 6) % 3 > 0
+    label, mask = choose_labels(kind, plain, depth, 0.01 * depth)
+    assert label.shape == mask.shape == depth.shape and mask.dtype == torch.bool
+    if kind == "none":
+        assert mask.all() and torch.equal(label, depth)

@@ -142,6 +142,8 @@ def choose_labels(
     """
     everywhere = torch.ones_like(plain)
     match kind:
+        case "none":
+            return depth, everywhere
         case "plain":
             return depth, plain
         case "prior_order":
