@@ -1,4 +1,4 @@
-# make tutorial [PROFILE=smoke|laptop|kitti_drive|gpu-kitti|gpu-nyu|...]   all notebooks in order, then an HTML index of them and of the results
+# make tutorial [PROFILE=smoke|laptop|kitti_drive|gpu-kitti|gpu-nyu|...]   all notebooks in order, then a book of them
 # make lab | test | lint | ablation           JupyterLab | the tests | static checks alone | the ablation grid
 # make course | slides                       three editions of the notebooks as zips | four decks with the figures of PROFILE's run
 # make lock | test-fresh                      for maintainers: pin new versions | install and test in empty Debian systems
@@ -22,11 +22,11 @@ RUNS := $(or $(SSMDE_RUNS),$(CURDIR)/runs)
 WHERE := $(if $(CLUSTER),--workflow-profile workflow/profiles/$(CLUSTER),--cores $(CORES))
 SNAKEMAKE := snakemake $(WHERE) --rerun-incomplete --rerun-triggers mtime params input --config profile=$(PROFILE)
 INSTALLED := .venv/installed $(addprefix .venv/,$(OPENCV))
-.PHONY: tutorial lab test lint ablation course slides lock test-fresh
+.PHONY: book tutorial lab test lint ablation course slides lock test-fresh
 
 tutorial: $(INSTALLED)
 	$(SNAKEMAKE)
-	@echo "The executed notebooks and the results: $(RUNS)/$(PROFILE)/index.html"
+	@echo "The executed notebooks and the results: $(RUNS)/$(PROFILE)/book/index.html"
 
 lab: $(INSTALLED)
 	jupyter lab notebooks
@@ -42,6 +42,9 @@ lint: $(INSTALLED)
 ablation: $(INSTALLED)
 	$(SNAKEMAKE) --snakefile workflow/ablation.smk --keep-going
 	@echo "The tables: results/ablation/$(PROFILE); the executed notebooks: $(RUNS)/ablation/$(PROFILE)/notebooks"
+
+book: $(INSTALLED)
+	ssmde book $(RUNS)/$(PROFILE)
 
 course: $(INSTALLED)
 	ssmde course --out dist/course

@@ -1,4 +1,4 @@
-"""The tutorial as a workflow: one rule a notebook, and one for the HTML index (`make tutorial`).
+"""The tutorial as a workflow: one rule a notebook, and one for the book (`make tutorial`).
 
     snakemake --cores 2 --config profile=smoke [run=NAME]
 
@@ -25,13 +25,13 @@ except UserError as error:
     sys.exit(f"Error: {error}")
 
 
-rule index:
+rule book:
     input:
         expand(FOLDER / "{stage}/stage.json", stage=STAGES),
     output:
-        FOLDER / "index.html",
+        FOLDER / "book/index.html",
     shell:
-        "python -m ssmde_lib.display.site {FOLDER:q}"
+        "ssmde book {FOLDER:q}"
 
 
 for stage, upstream in STAGES.items():

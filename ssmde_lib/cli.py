@@ -1,4 +1,5 @@
-"""The command line, `ssmde`: predict, evaluate, train, export, doctor, ablation, run, course, grade, slides."""
+"""The command line, `ssmde`: predict, evaluate, train, export, doctor, ablation, run, course, grade, slides,
+book."""
 
 import json
 from contextlib import closing
@@ -19,6 +20,7 @@ ELSEWHERE = {  # command: module and name
     "course": ("ssmde_lib.course.commands", "course"),
     "grade": ("ssmde_lib.course.commands", "grade"),
     "slides": ("ssmde_lib.display.slides", "slides"),
+    "book": ("ssmde_lib.display.book", "book"),
 }
 
 

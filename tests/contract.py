@@ -14,7 +14,7 @@ from pathlib import Path
 
 import nbformat
 
-from ssmde_lib.display.site import MATH, to_mathml
+from ssmde_lib.display.mathml import MATH, to_mathml
 from ssmde_lib.errors import UserError
 from ssmde_lib.pipeline.parameters import read_parameters
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -55,8 +56,15 @@ def test_no_exercise_of_ours_is_wrong(executed, stage):
     assert "✗" not in said
 
 
-def test_the_index_has_the_results(executed):
-    index = (executed / "index.html").read_text()
-    assert all(f'href="html/{stage}.html"' in index for stage in STAGES)
-    assert "not executed" not in index and "has not been executed" not in index
+def test_the_book_has_every_notebook_and_the_results(executed):
+    """And asks no other host for anything."""
+    pages = sorted((executed / "book").rglob("*.html"))
+    index = (executed / "book" / "index.html").read_text()
+    assert all(f'href="notebooks/{stage}.html"' in index for stage in STAGES)
+    assert "not finished" not in index and "has not been executed" not in index
+    assert {"docs/method.html", "reference/geometry.html"} <= {
+        p.relative_to(executed / "book").as_posix() for p in pages
+    }
+    for page in pages:
+        assert not re.search(r'(<script[^>]*src|<link[^>]*href|<img[^>]*src)="https?:', page.read_text()), page
     assert json.loads((executed / "09_benchmark" / "results.json").read_text())

@@ -57,7 +57,7 @@ def test_dry_run_of_the_whole_workflow(profile):
     planned = {
         rule: text for rule, text in re.findall(r"^rule (\w+):\n(.*?)(?=^\[|\Z)", done.stdout, re.DOTALL | re.MULTILINE)
     }
-    assert {*pipeline(REPOSITORY), "index"} <= set(planned)
+    assert {*pipeline(REPOSITORY), "book"} <= set(planned)
     assert re.search(r"resources: .*mem_mb=32000.*runtime=1440.*gpu=1", planned["08_student"])
     assert "gpu=1" not in planned["01_data"]
 
@@ -144,7 +144,7 @@ def test_kubernetes_jobs_run_and_ask_for_what_the_profile_says(tutorial, tmp_pat
     assert "nvidia.com/gpu" not in first["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]
 
 
-def test_the_index_shows_titles_figures_equations_and_results(tmp_path):
+def test_the_book_shows_titles_figures_equations_and_results(tmp_path):
     figure = "import numpy as np\nfrom ssmde_lib.display.figures import image_grid, show\n"
     figure += "show(image_grid([[np.eye(4)]]), alt='a diagonal', caption='Ones at $i = j$.')"
     root = write_tutorial(
@@ -154,10 +154,9 @@ def test_the_index_shows_titles_figures_equations_and_results(tmp_path):
     table.parent.mkdir(parents=True)
     table.write_text("| method | AbsRel |\n|---|---|\n| ours | 0.1 |\n")
     assert snakemake(root).returncode == 0
-    index = (root / "runs/smoke/index.html").read_text()
-    assert 'href="html/01_second.html">01_second</a>' in index
-    assert "<td>ours</td>" in index
-    assert 'alt="a diagonal"' in index
-    page = (root / "runs/smoke/html/00_first.html").read_text()
-    assert "a diagonal" in page and "<math" in page and "<script" not in page
-    assert not re.search(r'(src|href)="https?:', page + index)
+    index = (root / "runs/smoke/book/index.html").read_text()
+    assert 'href="notebooks/01_second.html">01_second</a>' in index
+    assert "<p>ours</p>" in index
+    page = (root / "runs/smoke/book/notebooks/00_first.html").read_text()
+    assert 'alt="a diagonal"' in page and "<math" in page
+    assert not re.search(r'(<script[^>]*src|<link[^>]*href|<img[^>]*src)="https?:', page + index)

@@ -44,6 +44,7 @@ def write_tutorial(root: Path, first: list[str] = FIRST, second: list[str] = SEC
     (root / "notebooks" / "pipeline.yaml").write_text(yaml.safe_dump({"00_first": [], "01_second": ["00_first"]}))
     (root / "configs" / "smoke.yaml").write_text(yaml.safe_dump({"common": {"seed": 3}, "01_second": {"factor": 2.0}}))
     shutil.copy(REPOSITORY / "Snakefile", root)
+    shutil.copytree(REPOSITORY / "book", root / "book")
     return root
 
 

@@ -20,7 +20,7 @@ class Calibration:
 
     @classmethod
     def read(cls, folder: Path, camera: str = "02") -> "Calibration":
-        """Read the three calib_*.txt files of a recording day."""
+        """Read the three `calib_*.txt` files of a recording day."""
         camera_values = read_values(folder / "calib_cam_to_cam.txt", f"P_rect_{camera}", "R_rect_00")
         P = camera_values[f"P_rect_{camera}"].reshape(3, 4)
         T_rect_cam0 = transform(camera_values["R_rect_00"], np.zeros(3))

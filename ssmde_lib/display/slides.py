@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 import nbformat
 
-from ssmde_lib.display.site import to_mathml
+from ssmde_lib.display.mathml import to_mathml
 from ssmde_lib.errors import UserError
 from ssmde_lib.pipeline.parameters import find_root
 

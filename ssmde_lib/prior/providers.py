@@ -1,6 +1,7 @@
 """Where pseudo-depth comes from: one callable a provider, images in, relative depth out (far is large), and what it is.
 
-Every provider returns a **positive** map, so that the ratio of two pixels means something to the ranking loss:
+Every provider returns a positive map, so that the ratio of two pixels means something to the ranking loss:
+
 - `leres_small` predicts log-depth, and its training scenes have known shift: exp(output) is depth up to scale (and the
   camera's unknown field of view). Ratios are trustworthy at every distance.
 - `dinov2_small` predicts log-depth too, from pretrained features, and was trained on the same kind of scenes.
