@@ -194,7 +194,9 @@ def evaluate(weights, data, protocol_name, split, alignment, flip, baselines, ou
 )
 @click.option("--start", type=click.Path(path_type=Path), help="Folder of the networks to start from.")
 @click.option("--seed", default=0, show_default=True)
-@click.option("--frame-stride", default=1, show_default=True, help="Distance of the neighbours in frames.")
+@click.option(
+    "--frame-stride", default=1, show_default=True, help="Distance of the source frames to the target, in frames."
+)
 @click.option(
     "--processes",
     default=1,
@@ -259,7 +261,7 @@ def group_options(groups: dict[str, type], given: tuple[tuple[str, str], ...]) -
 
 
 @main.command()
-@click.option("--checkpoint", type=click.Path(path_type=Path), help="Weights (default: the shipped student).")
+@click.option("--checkpoint", type=click.Path(path_type=Path), help="Weights (default: the bundled student).")
 @click.option("--onnx", "path", required=True, type=click.Path(path_type=Path, dir_okay=False), help="File to write.")
 @click.option("--size", type=(int, int), help="HEIGHT WIDTH of the images (default: the checkpoint's).")
 def export(checkpoint: Path | None, path: Path, size: tuple[int, int] | None) -> None:
@@ -316,7 +318,7 @@ def ablation_run(world: str, variant: str, seed: int, profile: str, force: bool)
 
 @ablation.command("prepare")
 @world_option
-@click.option("--quality", help="Also the pseudo-depth of this prior: in_domain, shipped or degraded.")
+@click.option("--quality", help="Also the pseudo-depth of this prior: in_domain, leres_small or degraded.")
 @profile_option
 def ablation_prepare(world: str, quality: str | None, profile: str) -> None:
     """Make a world's data, and a prior's maps of it."""
@@ -395,7 +397,7 @@ def ablation_table(world: str | None, markdown: bool, profile: str) -> None:
     type=click.IntRange(min=1),
     default=30,
     show_default=True,
-    help="So many new clips, of another seed than the grid's.",
+    help="Number of held-out clips, of another seed than the grid's.",
 )
 def ablation_held_out(world: str, profile: str, clips: int) -> None:
     """Measure the variants with weights on this machine on held-out clips, and print their tables."""

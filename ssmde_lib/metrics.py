@@ -112,7 +112,7 @@ def order_accuracy(
 
     Ties are wrong (Chen et al. 2016).
 
-    `first` restricts one end of each pair, to movers for instance. NaN where no pair is confident.
+    `first` restricts one end of each pair, to dynamic pixels for instance. NaN where no pair is confident.
     """
     mask = np.ones(gt.shape, bool) if mask is None else mask
     a_end, b_end = np.flatnonzero(mask if first is None else mask & first), np.flatnonzero(mask)

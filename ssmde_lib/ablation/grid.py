@@ -43,7 +43,7 @@ class World:
     test_frames: int = 24
     folder: str = ""
     tracklets: str = ""
-    frame_stride: int = 1  # distance of the neighbours in frames
+    frame_stride: int = 1  # distance of the source frames to the target, in frames
     variants: list[str] = dataclasses.field(default_factory=list)
 
 
@@ -172,7 +172,7 @@ class Grid:
         }
 
     def prior_settings(self, world: str, quality: str) -> dict:
-        """Where the prior's maps come from: the shipped weights, and what was done to them or to their maps."""
+        """Where the prior's maps come from: the bundled weights, and the changes to them or to their maps."""
         facts = bundled_prior() | {"quality": quality}
         if quality == "degraded":
             facts["degradation"] = dataclasses.asdict(Degradation())
@@ -284,6 +284,6 @@ def flat(settings: dict, prefix: str = "") -> dict:
 
 @cache
 def bundled_prior() -> dict:
-    """What the shipped prior says of itself, as far as its maps depend on it."""
+    """The part of the bundled prior's description on which its maps depend."""
     about = leres_small().describe()
     return {key: about[key] for key in ("provider", "sha256", "test_time_augmentation")}

@@ -1,7 +1,7 @@
-"""The trained rows measured again, on clips by which nothing was chosen.
+"""Evaluation of the trained variants on held-out clips.
 
-The grid's test clips were looked at whenever a filter, a schedule or a length was chosen, and they are few. What the
-tables say of small differences is put to the test on more clips, of another seed.
+The few test clips of the grid were used to select filters, schedules and training lengths. Small differences are
+therefore evaluated again on more clips, rendered with another seed.
 """
 
 import json
@@ -20,10 +20,9 @@ WORLD_SEED = 1000  # the grid's worlds have seed 0
 
 
 def measure_held_out(grid: Grid, name: str, clips: int) -> list[dict]:
-    """Measure the trivial baselines and every row whose weights lie here on `clips` new clips of an embedded world.
+    """Evaluate the trivial baselines and every variant with weights on `clips` held-out clips of a synthetic world.
 
-    Returns `fresh_records`, in which they are kept and not made again. UserError for real video, which has no more
-    clips.
+    Returns `held_out_records`; existing ones are reused. UserError for real video, which has no more clips.
     """
     world = grid.world(name)
     if world.folder:
@@ -53,9 +52,9 @@ def measure_held_out(grid: Grid, name: str, clips: int) -> list[dict]:
 
 
 def held_out_records(grid: Grid, name: str, clips: int = 30) -> list[dict]:
-    """Records, as `table` and `paired` take them, of a world's rows on `clips` new clips.
+    """Records, as `table` and `paired` take them, of a world's variants on `clips` held-out clips.
 
-    Those made with other settings are left out.
+    Those with other settings are omitted.
     """
     found = read_records(grid.results / grid.world(name).name / "held_out")
     return [
@@ -67,7 +66,7 @@ def held_out_records(grid: Grid, name: str, clips: int = 30) -> list[dict]:
 
 
 def settings_of(grid: Grid, name: str, clips: int, job: Job | None = None) -> dict:
-    """All that a figure on new clips depends on, as JSON; without a job, of a baseline."""
+    """Everything that an error on held-out clips depends on, as JSON; without a job, of a baseline."""
     about = {
         "clips": clips,
         "frames": grid.world(name).test_frames,

@@ -12,10 +12,10 @@ from ssmde_lib import opencv as cv2
 from ssmde_lib.data.prepare import MIN_MOTION, THUMBNAIL_WIDTH, motion, thumbnail
 
 MIN_FRAMES = 20  # of a clip that is worth fine-tuning on; a choice
-GOOD_MOTION = 1.0  # median flow between training neighbours, pixels of a 160 pixel wide picture; a choice
+GOOD_MOTION = 1.0  # median flow between adjacent frames of a triplet, pixels of a 160 pixel wide image; a choice
 MAX_STRIDE = 15  # half a second at 30 frames a second
-MAX_GAIN = 1.1  # brightness factor between neighbours that a photometric loss still forgives; a choice
-PAIRS = 12  # neighbours that are looked at, spread over the clip
+MAX_GAIN = 1.1  # brightness factor between adjacent frames that a photometric loss tolerates; a choice
+PAIRS = 12  # pairs of adjacent frames, spread over the clip
 BANDS = 8  # horizontal bands of a picture whose brightness is followed one by one
 
 Images = Series[UInt8[np.ndarray, "h w 3"]]
@@ -33,7 +33,7 @@ def check_count(frames: int) -> str:
     """Too few frames to learn from."""
     if frames >= MIN_FRAMES:
         return ""
-    return f"too few frames: {frames} pictures, {MIN_FRAMES} or more are needed; film longer or lower the stride."
+    return f"too few frames: {frames} pictures, {MIN_FRAMES} or more are needed; record longer or lower the stride."
 
 
 def check_intrinsics(K: Float[np.ndarray, "3 3"], size: tuple[int, int]) -> str:
@@ -55,15 +55,15 @@ def check_intrinsics(K: Float[np.ndarray, "3 3"], size: tuple[int, int]) -> str:
 
 
 def check_motion(images: Images) -> str:
-    """A camera that stands still, or neighbours so alike that there is no parallax (30 to 60 frames a second)."""
+    """A camera that stands still, or adjacent frames without parallax (30 to 60 frames per second)."""
     moved = median_motion(images, 1)
     if moved >= GOOD_MOTION:
         return ""
     stride = suggest_stride(images)
     if stride is None and moved < MIN_MOTION:
         return (
-            f"the camera stands still: neighbours differ by {moved:.2f} pixels of {THUMBNAIL_WIDTH}, "
-            "and frames further apart hardly by more; walk or drive while filming."
+            f"the camera stands still: adjacent frames differ by {moved:.2f} pixels of {THUMBNAIL_WIDTH}, "
+            "and frames further apart hardly by more; walk or drive while recording."
         )
     advice = (
         f"use every {ordinal(stride)} frame (stride {stride})"
@@ -71,8 +71,8 @@ def check_motion(images: Images) -> str:
         else "move faster, or raise the stride as far as the clip allows"
     )
     return (
-        f"neighbours are too alike: they differ by {moved:.2f} pixels of {THUMBNAIL_WIDTH}, {GOOD_MOTION:g} is wanted; "
-        f"{advice}."
+        f"adjacent frames are too alike: they differ by {moved:.2f} pixels of {THUMBNAIL_WIDTH}, "
+        f"{GOOD_MOTION:g} is wanted; {advice}."
     )
 
 
@@ -92,20 +92,20 @@ def median_motion(images: Images, stride: int) -> float:
 
 
 def check_exposure(images: Images) -> str:
-    """Brightness that changes between neighbours, of the whole picture or in bands that roll through it."""
+    """Brightness that changes between adjacent frames, of the whole image or in bands that move through it."""
     gains = np.array([band_gains(thumbnail(images[i]), thumbnail(images[i + 1])) for i in pair_starts(len(images), 1)])
     whole = np.median(gains, 1)
     rolling = np.percentile(np.abs(gains - whole[:, None]).max(1), 75)
     if rolling > np.log(MAX_GAIN):
         return (
-            f"bands of brightness roll through the pictures, by {np.expm1(rolling):.0%} between neighbours: "
-            "the shutter beats with the lamps; set it to 1/50 or 1/60 s, or film by daylight."
+            f"bands of brightness move through the images, by {np.expm1(rolling):.0%} between adjacent frames: "
+            "the shutter interferes with the lamps; set it to 1/50 or 1/60 s, or record by daylight."
         )
     drift = np.percentile(np.abs(whole), 75)
     if drift > np.log(MAX_GAIN):
         return (
-            f"the exposure changes by {np.expm1(drift):.0%} between neighbours: "
-            "lock exposure and white balance before filming."
+            f"the exposure changes by {np.expm1(drift):.0%} between adjacent frames: "
+            "lock exposure and white balance before recording."
         )
     return ""
 

@@ -189,7 +189,7 @@ def ruled_parts(images: list[str], drive: str, split: str | None) -> list[tuple[
 
 
 def listed_parts(images: list[str], listed: dict, folder: Path, camera: str) -> list[tuple[str, list[str], set[str]]]:
-    """(split, frames, targets) of a drive by the lists: the targets, and to train or validate their neighbours too."""
+    """(split, frames, targets) of a drive by the lists: the targets, except for test their adjacent frames too."""
     parts = []
     for split, entries in listed.items():
         numbers = entries.get((f"{folder.parent.name}/{folder.name}", camera), set())

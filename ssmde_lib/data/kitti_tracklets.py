@@ -81,7 +81,7 @@ def tracklet_mask(
 
     The filled outline of each projected 3D box, with the value 1 + its index among the moving objects.
 
-    Boxes are painted far to near, standing ones as 0, so that a parked car in front hides what moves behind it.
+    Boxes are drawn from far to near, static ones as 0, so that a parked car occludes dynamic objects behind it.
     """
     mask = np.zeros(size, np.uint8)
     ids = np.cumsum(moving) * moving

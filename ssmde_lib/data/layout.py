@@ -85,7 +85,7 @@ class Clip:
         return Path(self.frames[i]).stem
 
     def targets(self, frame_stride: int) -> list[int]:
-        """Frames with both neighbours at distance `step`.
+        """Frames with both source frames at distance `step`.
 
         Of these, those that clip.json names as `targets` (benchmark lists).
         """

@@ -16,7 +16,7 @@ from ssmde_lib.geometry.camera import resize_intrinsics
 
 @dataclass
 class Pack(Sequence):
-    """A clip of the one layout; `masks` of its movers at the size to be written, where they come from elsewhere."""
+    """A clip of the common layout; `masks` of dynamic objects at the size to be written, from another source."""
 
     clip: Clip = field(kw_only=True)
     masks: list[UInt8[np.ndarray, "h w"]] | None = field(kw_only=True, default=None)
@@ -95,8 +95,8 @@ def import_clip(
     """Write one clip of the layout as the train, val and test split of `out`, at `size` (height, width).
 
     All frames are kept, at most `limit`; sparse depth moves to its nearest pixel, none is interpolated. `tracklets` is
-    the tracklet_labels.xml of the same KITTI raw drive, in its official place beside the day's calibration: movers at
-    box level. Raises UserError where something is missing.
+    the tracklet_labels.xml of the same KITTI raw drive, in its official place beside the day's calibration: dynamic
+    masks at box level. Raises UserError where something is missing.
     """
     clip = Clip(folder)
     masks = None

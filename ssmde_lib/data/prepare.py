@@ -36,13 +36,13 @@ class Sequence:
 
     `frames` are the source's names in order of time, `K` 3x3 pixels, `poses` T_world_cam n 4 4 metres, `distortion`
     OpenCV's k1 k2 p1 p2 k3. Where `targets` is given only those frames are meant to be targets of triplets, the others
-    neighbours.
+    source frames.
     """
 
     SOURCE: ClassVar[str] = ""
     LICENCE: ClassVar[str] = ""
     FPS: ClassVar[float] = 10.0
-    STEP: ClassVar[int] = 1  # frames between a training target and its neighbours
+    STEP: ClassVar[int] = 1  # distance of the source frames to a training target
     DEPTH_UNITS: ClassVar[int] = 256  # of the 16-bit depth PNG, a metre
     SPARSE: ClassVar[bool] = False  # LiDAR: points between empty pixels; else a dense map
 

@@ -1,4 +1,4 @@
-"""Target frames with their two neighbours, for training."""
+"""Target frames with their two source frames, for training."""
 
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -26,13 +26,13 @@ class FrameCache:
 
 
 class Triplets(Dataset):
-    """Target frames with their two neighbours, as items for a loader.
+    """Target frames with their two source frames, as items for a loader.
 
     They are kept in memory as uint8 where they need at most `memory` bytes, else read on demand.
 
     Items: `tgt, prev, next` uint8 3 h w; `K` float32 3 3; with `pseudo` (a folder of the same splits and clips written
     by `prior.write_pseudo_depth`) `relative_depth` float32 1 h w; with `labels` (07_multiview_mask) `teacher_depth`
-    float32 1 h w and `teacher_mask` bool 1 h w. `step` is the distance of the neighbours in frames. Frames of another
+    float32 1 h w and `teacher_mask` bool 1 h w. `step` is the distance of the source frames. Frames of another
     `size` (h, w) are resized to it when they are read, with their intrinsics; maps and labels are not.
     """
 

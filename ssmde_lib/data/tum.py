@@ -184,7 +184,7 @@ def match_depth(images: list[Path], times: Float[np.ndarray, " n"], depth: list[
 def interpolate_poses(
     trajectory: Float[np.ndarray, "m 8"], times: Float[np.ndarray, " n"]
 ) -> tuple[Float[np.ndarray, "n 4 4"], Bool[np.ndarray, " n"]]:
-    """Poses at the given times from lines `time tx ty tz qx qy qz qw`, and which times have close enough neighbours."""
+    """Poses at the given times from lines `time tx ty tz qx qy qz qw`, and which times have close enough poses."""
     trajectory = trajectory[np.unique(trajectory[:, 0], return_index=True)[1]]
     if len(trajectory) < 2:
         raise UserError("groundtruth.txt needs at least two poses: unpack the sequence again.")

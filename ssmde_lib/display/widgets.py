@@ -1,6 +1,6 @@
 """Things to play with in a notebook: a filmstrip always, and a slider beside it only on demand.
 
-A headless run leaves no picture of a slider, so the filmstrip carries the lesson and the slider is an extra.
+A headless run leaves no image of a slider, so the filmstrip shows everything and the slider is optional.
 """
 
 from collections.abc import Callable, Sequence

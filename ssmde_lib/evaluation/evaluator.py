@@ -143,7 +143,7 @@ def resize_depth(
 
 
 def regions(sample: Sample, valid: np.ndarray) -> dict[str, np.ndarray]:
-    """Masks over the valid pixels: all, and where movers are known static and dynamic."""
+    """Masks over the valid pixels: all, and with a dynamic mask static and dynamic."""
     masks = {"all": np.ones(int(valid.sum()), bool)}
     if sample.dynamic_mask is not None:
         dynamic_mask = sample.dynamic_mask

@@ -86,14 +86,14 @@ class Results:
         return cls(Protocol(**facts), source["records"])
 
     def table(self) -> str:
-        """Markdown: a row a region, a column a metric."""
+        """Markdown, one line per region and one column per metric."""
         summary = self.summary()
         rows = [[region, *cells(summary[region]), str(summary[region]["images"])] for region in summary]
         return markdown(["region", *HEADINGS.values(), "images"], rows)
 
 
 def comparison_table(results: dict[str, Results], region: str = "all") -> str:
-    """Markdown: a row a predictor, with AbsRel's bootstrap interval.
+    """Markdown, one line per predictor, with the bootstrap interval of AbsRel.
 
     Predictors that never saw the region are left out.
     """

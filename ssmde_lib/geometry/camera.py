@@ -60,8 +60,8 @@ def normals(depth: Float[Tensor, "b 1 h w"], K: Float[Tensor, "b 3 3"]) -> Float
     Borders repeat their neighbours.
 
     The cross product of the differences of back-projected points, their common factors removed: with a = (Z+ - Z-) /
-    (Z+ + Z-) along x and b along y it is (fx a, fy b, -(1 + (x - cx) a + (y - cy) b)): exact on planes and blind to the
-    scale of depth.
+    (Z+ + Z-) along x and b along y it is (fx a, fy b, -(1 + (x - cx) a + (y - cy) b)): exact on planes and invariant to
+    the scale of depth.
     """
     height, width = depth.shape[-2:]
     a = half_relative_difference(depth[..., 1:-1, 2:], depth[..., 1:-1, :-2])

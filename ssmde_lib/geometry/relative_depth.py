@@ -16,7 +16,7 @@ def log_ratio(depth: Float[Tensor, "b ..."], other: Float[Tensor, "b ..."]) -> F
 def centred_log_ratio(
     depth: Float[Tensor, "b ..."], other: Float[Tensor, "b ..."], mask: Bool[Tensor, "b ..."] | None = None
 ) -> Float[Tensor, "b ..."]:
-    """The log ratio without each image's median over `mask` (0 where that is empty): blind to scale.
+    """The log ratio without each image's median over `mask` (0 where that is empty): invariant to scale.
 
     The median has no gradient.
     """

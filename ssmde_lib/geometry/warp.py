@@ -1,4 +1,4 @@
-"""View synthesis: the target frame rebuilt from a neighbour through depth and motion, and how well two depths agree.
+"""View synthesis: the target frame from a source frame by depth and motion; the consistency of two depth maps.
 
 (Zhou et al. 2017; the consistency of depths is SC-Depth's, Bian et al. 2019.) The sampling grid is normalised by
 (w - 1, h - 1) and sampled with `align_corners=True`, so that the identity warp is exact up to the borders.

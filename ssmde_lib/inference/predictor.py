@@ -39,7 +39,7 @@ def read_depth_network(path: Path) -> tuple[DepthNet, dict]:
     """The network in a file of a layout that we know, and its training record."""
     if path == BUNDLED_STUDENT and not path.is_file():
         raise UserError(
-            f"the shipped weights {path} are missing: train the student (notebook 08) or give --checkpoint."
+            f"the bundled weights {path} are missing: train the student (notebook 08) or give --checkpoint."
         )
     if path.is_dir():
         return load_monodepth2(path)

@@ -1,7 +1,7 @@
 """The multi-view mask filter.
 
-It keeps the teacher's depth where the neighbouring views are consistent with it, optionally also where the prior's
-order is, or only where the prior's depth agrees; or it takes the prior's depth where the views reject the teacher's.
+It accepts the teacher's depth where adjacent frames are consistent with it; optionally also where the prior's order is,
+or only where the prior's depth is too; or it takes the smaller depth of teacher and prior where they are not.
 """
 
 import dataclasses
@@ -17,8 +17,8 @@ from ssmde_lib.geometry.motion import inverse
 from ssmde_lib.geometry.relative_depth import CONFIDENT, centred_log_ratio
 from ssmde_lib.geometry.warp import reproject, sample
 
-REFERENCES = 256  # kept pixels that a rejected one is compared with
-AGREEMENT = 0.9  # share of the confident comparisons that must confirm a pixel
+REFERENCES = 256  # accepted pixels that a rejected one is compared with
+AGREEMENT = 0.9  # share of the confident comparisons that must agree
 ALIKE = 1.25  # ratio of two depths up to which they agree
 
 
@@ -51,8 +51,8 @@ def filter_mask(
 
     `threshold` is a relative error, or "mean": each image's own mean error.
 
-    The smallest, because a pixel hidden in one neighbour is often seen in the other. Pixels that no neighbour sees are
-    dropped.
+    The smallest, because a pixel occluded in one source frame is often visible in the other. Pixels that are visible in
+    none are rejected.
     """
     error = torch.stack([e.masked_fill(~v, torch.inf) for e, v in zip(errors, valids, strict=True)]).amin(0)
     if threshold != "mean":
@@ -69,12 +69,12 @@ def filter_mask(
 def prior_order_mask(
     mask: Bool[Tensor, "b 1 h w"], depth: Float[Tensor, "b 1 h w"], relative_depth: Float[Tensor, "b 1 h w"]
 ) -> Bool[Tensor, "b 1 h w"]:
-    """Also accept pixels whose order in depth relative to the kept pixels is the prior's.
+    """Also accept pixels whose depth order relative to the accepted pixels is the prior's.
 
-    These are moving objects, which break multi-view consistency.
+    These are mostly moving objects, which violate multi-view consistency.
 
-    Each rejected pixel is compared with up to REFERENCES kept ones, spread evenly over the prior's depths; it is
-    accepted where the prior is sure of at least one order and AGREEMENT of the sure ones hold for `depth`.
+    Each rejected pixel is compared with up to REFERENCES accepted ones, spread evenly over the prior's depths; it is
+    accepted if at least one comparison is confident and the share AGREEMENT of the confident ones holds for `depth`.
     """
     confirmed = [
         prior_confirms(m, d, r)
@@ -86,12 +86,12 @@ def prior_order_mask(
 def prior_depth_mask(
     mask: Bool[Tensor, "b 1 h w"], depth: Float[Tensor, "b 1 h w"], relative_depth: Float[Tensor, "b 1 h w"]
 ) -> Bool[Tensor, "b 1 h w"]:
-    """Of the kept pixels, those where the prior agrees with `depth` up to a factor ALIKE.
+    """Of the accepted pixels, those where the prior agrees with `depth` up to a factor ALIKE.
 
     The errors of the two have different causes.
 
-    A thing at the camera's own speed passes the views with a depth without end, as its neighbours' depths have none
-    either. The prior is brought to the depth's scale by the median of the log ratio over `mask`.
+    An object at the camera's speed has a consistent infinite depth in all frames. The prior is aligned to the scale of
+    `depth` by the median of the log ratio over `mask`.
     """
     return mask & (centred_log_ratio(depth, relative_depth, mask).abs() <= math.log(ALIKE))
 
@@ -99,10 +99,10 @@ def prior_depth_mask(
 def min_depth_label(
     mask: Bool[Tensor, "b 1 h w"], depth: Float[Tensor, "b 1 h w"], relative_depth: Float[Tensor, "b 1 h w"]
 ) -> Float[Tensor, "b 1 h w"]:
-    """`depth` where it is kept; elsewhere the nearer of it and the prior's, which is brought to its scale over `mask`.
+    """`depth` where it is accepted; elsewhere the minimum of it and the prior's, aligned to its scale over `mask`.
 
-    On moving objects both witnesses err on the far side: self-supervision digs holes, and a prior in doubt says the
-    middle of the scene, which is further than most things. Other than a mask this leaves no pixel without a teacher.
+    On moving objects both overestimate depth: self-supervision has infinite-depth holes, an uncertain prior predicts a
+    medium depth, which is larger than that of most objects. Unlike a mask this leaves no pixel without a label.
     """
     further = centred_log_ratio(depth, relative_depth, mask).clamp(
         min=0
@@ -113,7 +113,7 @@ def min_depth_label(
 def prior_confirms(
     mask: Bool[Tensor, " n"], depth: Float[Tensor, " n"], relative_depth: Float[Tensor, " n"]
 ) -> Bool[Tensor, " n"]:
-    """Whether each pixel of one image stands to the kept pixels as the prior says."""
+    """Whether the depth order of each pixel to the accepted pixels agrees with the prior."""
     kept = mask.nonzero()[:, 0]
     kept = kept[relative_depth[kept].argsort()]
     references = kept[
@@ -136,7 +136,7 @@ def choose_labels(
     depth: Float[Tensor, "b 1 h w"],
     relative_depth: Float[Tensor, "b 1 h w"] | None,
 ) -> tuple[Float[Tensor, "b 1 h w"], Bool[Tensor, "b 1 h w"]]:
-    """What a kind of filter lets a student see: depth and mask.
+    """Labels of one kind of filter: depth and mask.
 
     `plain` is the views' mask; the kinds in WITH_PRIOR need `relative_depth`.
     """
@@ -159,7 +159,7 @@ class Filter:
     """The multi-view mask filter.
 
     `kind`: "none", "plain" (forward-backward consistency), "prior_order" (or the prior's order agrees), "prior_depth"
-    (and the prior's depth agrees) or "min_depth" (where the views reject, the nearer of teacher and prior).
+    (and the prior's depth agrees) or "min_depth" (minimum of teacher and prior on rejected pixels).
     `threshold`: relative error, or 0 for the image's mean error (SRD-Depth).
     """
 
@@ -178,9 +178,9 @@ def filter_labels(
     K: Float[Tensor, "b 3 3"],
     relative_depth: Float[Tensor, "b 1 h w"] | None,
 ) -> tuple[Float[Tensor, "b 1 h w"], Bool[Tensor, "b 1 h w"]]:
-    """A teacher's depth as a label, and the mask of where it counts; for a frozen and an online teacher alike.
+    """A teacher's depth as a label, and the mask of accepted pixels; for a frozen and an online teacher.
 
-    `views` are the neighbours' (depth_src, T_src_tgt); the kinds in WITH_PRIOR need `relative_depth`.
+    `views` are (depth_src, T_src_tgt) of the source frames; the kinds in WITH_PRIOR need `relative_depth`.
     """
     if config.kind == "none":
         return depth, torch.ones_like(depth, dtype=torch.bool)  # no need to warp anything

@@ -25,11 +25,11 @@ class Losses:
     edge_normal: float = 0.0
     ssi: float = 0.0  # scale-and-shift-invariant term, an alternative
     log_ratio: float = 0.0  # scale-invariant term, an alternative for priors without a shift
-    # Where the prior counts: "all", "static" or "dynamic" pixels, as judged by the self-discovered weight.
+    # Pixels to which the prior applies: "all", "static" or "dynamic" pixels, as classified by the self-discovered mask.
     region: str = "all"
     forgetting: str = "exponential"  # schedule of the prior's weight: "exponential", "linear", "constant" or "off"
     rho: float = 0.97  # of the exponential schedule, per hundredth of the training
-    keep_dynamic: bool = False  # do not forget on pixels judged dynamic
+    keep_dynamic: bool = False  # constant weight on pixels classified as dynamic
     # Distillation.
     distillation: float = 0.0
     distillation_kind: str = "silog"  # "silog", "log_l1" or "l1"
@@ -43,7 +43,7 @@ class Losses:
     self_warmup: float = (
         0.5  # share of the training over which the weights of an online teacher and of multi_resolution grow from 0
     )
-    # The neighbours' terms (shared/method.md section 5).
+    # Terms of the comparison methods.
     multi_resolution: float = 0.0
     successive: float = 0.0
 
@@ -58,5 +58,5 @@ class Losses:
 
     @property
     def judges_motion(self) -> bool:
-        """Whether some term treats static and dynamic pixels differently: it needs the neighbours' depths."""
+        """Whether some term treats static and dynamic pixels differently: it needs the depths of the source frames."""
         return self.uses_prior and (self.region != "all" or self.keep_dynamic)

@@ -19,7 +19,7 @@ def distillation_loss(
     """Mean over the images of a masked difference of depths; an image with an empty mask counts 0.
 
     With D = log student - log teacher: "silog" is the standard deviation of D (Eigen et al. 2014 with lambda = 1, fully
-    blind to scale), "log_l1" the mean |D - median D|, "l1" the mean |student - teacher| of depths that share a scale.
+    invariant to scale), "log_l1" the mean |D - median D|, "l1" the mean |student - teacher| at equal scale.
     """
     if kind not in KINDS:
         raise UserError(f"unknown distillation loss {kind!r}: choose one of {', '.join(KINDS)}.")

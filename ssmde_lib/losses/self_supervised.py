@@ -1,6 +1,6 @@
 """The self-supervised loss of a triplet.
 
-The neighbours, warped by depth and motion, must look like the target and agree with its depth.
+The source frames, warped by depth and motion, must match the target and be consistent with its depth.
 
 Geometry needs float32: call these functions outside of autocast.
 """

@@ -19,7 +19,7 @@ NETWORKS = {"DepthNet": DepthNet, "PoseNet": PoseNet, "LeReS": LeReS, "DepthHead
 
 
 def save(net: nn.Module, path: str | Path, record: dict, half: bool = False) -> None:
-    """Write weights, architecture and training record; `half` stores float16 (shipped checkpoints)."""
+    """Write weights, architecture and training record; `half` stores float16 (bundled checkpoints)."""
     tensors = {k: (v.half() if half and v.is_floating_point() else v).contiguous() for k, v in net.state_dict().items()}
     metadata = {
         "network": type(net).__name__,

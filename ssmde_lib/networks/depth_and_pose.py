@@ -13,7 +13,7 @@ from ssmde_lib.networks.pose_net import PoseNet
 
 @dataclass
 class Prediction:
-    """Outputs for a triplet: disparities of the target (finest first), depths of its neighbours, motions."""
+    """Outputs for a triplet: disparities of the target (finest first), depths of its source frames, motions."""
 
     disparities: list[Float[Tensor, "b 1 _ _"]]
     source_depths: dict[str, Float[Tensor, "b 1 h w"]] | None
@@ -34,7 +34,7 @@ class DepthAndPose(nn.Module):
         next: Float[Tensor, "b 3 h w"],
         source_depths: bool,
     ) -> Prediction:
-        """Depths of the neighbours, without gradient: they are a reference only, which halves the cost of a step."""
+        """Depths of the source frames, without gradient, which halves the cost of a step."""
         sources = torch.cat([prev, next])
         motion = rigid(self.pose_net(torch.cat([tgt, tgt]), sources))
         T = dict(zip(("prev", "next"), motion.chunk(2), strict=True))

@@ -98,9 +98,9 @@ def train_on(processes: int, folder: Path, *args, **options) -> list[dict]:
 def filter_clip(
     depth_net: DepthNet, pose_net: PoseNet, clip: Clip, config: Filter, frame_stride: int, pseudo: Tensor | None
 ) -> Iterator[tuple]:
-    """(i, depth, label, mask) of each frame that has both neighbours, maps 1 1 h w.
+    """(i, depth, label, mask) of each frame with both source frames, maps 1 1 h w.
 
-    The label is the depth unless the filter mends it.
+    The label is the teacher's depth unless the filter changes it.
     """
     depth = predict_clip(depth_net, clip)
     T_next_tgt = predict_motion(pose_net, clip, frame_stride)

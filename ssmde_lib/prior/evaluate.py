@@ -40,7 +40,7 @@ def pack_samples(path: Path, every: int) -> Iterable[Sample]:
 
 
 def score(provider: Provider, samples: Iterable[Sample], cap: float) -> dict[str, float]:
-    """Means over images; errors on movers over the images that show at least 30 pixels of them."""
+    """Means over images; dynamic errors over the images with at least 30 dynamic pixels."""
     rows = []
     for rgb, depth, dynamic_mask in samples:
         pixels = torch.from_numpy(rgb).permute(2, 0, 1)[None].float() / 255
@@ -71,7 +71,7 @@ def score_image(
 @click.command()
 @click.option("--provider", default="leres_small", show_default=True)
 @click.option("--weights", type=Path, help="the provider's own by default")
-@click.option("--single-pass", is_flag=True, help="leres_small looks at whole pictures alone")
+@click.option("--single-pass", is_flag=True, help="leres_small without multi_crop")
 @click.option("--clips", default=12, show_default=True, help="test clips of each world, 50 frames each")
 @click.option("--every", default=5, show_default=True, help="take every so many-th frame")
 @click.option("--split", type=click.Choice(["val", "test"]), default="test", show_default=True)

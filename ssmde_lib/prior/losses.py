@@ -5,8 +5,8 @@ depth is positive and its shift is learned, and prediction and truth are aligned
 difference); the level is compared in inverse depth, normalised by the image's own mean, and in log-depth, which
 together weigh near and far as AbsRel does (a trimmed spread as the unit let single images of sky outweigh all others,
 and nothing was learned); the sky has no depth, only a bound from below. A fourth is ours: the level counts five times
-where something stands out, for things are few pixels, and without it the network learned ground and walls first and
-painted cars and walkers onto them. So are the weights: normals of a young network are noise.
+on foreground objects, which have few pixels; without this weight the network learns ground and walls and ignores cars
+and pedestrians. So are the weights: normals of a young network are noise.
 """
 
 import math
@@ -19,7 +19,7 @@ from torch import Tensor
 from ssmde_lib.geometry.camera import normals
 
 SKY = 150.0  # metres: what the sky is at least
-FOREGROUND = 4.0  # extra weight of the level where something stands out
+FOREGROUND = 4.0  # extra weight of the level on foreground objects
 GAP = 1.15  # ratio of depths from which it does
 GRADIENT, NORMAL = 4.0, 0.3  # weights beside the level's
 DepthMap = Float[Tensor, "b 1 h w"]

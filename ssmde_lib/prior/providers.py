@@ -102,10 +102,10 @@ def download_official(variant: str, cache: str | Path | None) -> Path:
 def leres_small(weights: str | Path = BUNDLED, multi_crop: bool = True, device: torch.device | str = "cpu") -> Provider:
     """The narrow LeReS trained by `ssmde_lib.prior.train` on a broad mixture of procedural scenes.
 
-    Shipped with the repository.
+    Bundled with the package.
 
-    With `multi_crop` it looks at parts of the picture too (see `ManyLooks`): better on what is small, and five to six
-    times as slow as one look.
+    With `multi_crop` it processes crops of the image too (see `MultiCrop`): more accurate on small objects, and five to
+    six times as slow as a single pass.
     """
     net, record = checkpoint.load(weights), checkpoint.read_record(weights)
     about = {

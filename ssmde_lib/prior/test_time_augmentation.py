@@ -1,4 +1,4 @@
-"""How a network of one input size looks at a picture of any size: at once, or many times from nearer."""
+"""Test-time augmentation: a network of few input sizes applied to images of any size, in one pass or by crops."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -43,12 +43,11 @@ class FlipAverage(nn.Module):
 
 
 class MultiCrop(nn.Module):
-    """Relative depth of pictures as the mean of many looks by a network of log-depth.
+    """Relative depth of images as the mean over crops, by a network of log-depth.
 
-    It looks at the whole in the nearest shape of `sizes` and in those that are taller (flatter ones lose too much), and
-    at four overlapping windows, which show what is small 1.4 times as large. A window's log-depth, known up to a
-    constant, is brought to the mean of the whole's there. What single looks get wrong by themselves cancels; boosting
-    by patches of Miangoleh et al. (2021) is the elaborate form of the idea.
+    The whole image is processed in the nearest shape of `sizes` and in the taller ones, and four overlapping windows
+    show the content 1.4 times as large. The log-depth of a window is aligned by a constant to the mean of the whole
+    image there. Independent errors average out; Miangoleh et al. (2021) extend the idea to many patches.
     """
 
     def __init__(self, net: nn.Module, sizes: list[tuple[int, int]]):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Difficulty:
-    """The world that shows it, the options of its builder and sensor, and what goes wrong."""
+    """The world that shows it, the options of its builder and sensor, and the failure."""
 
     world: str
     options: dict
@@ -17,26 +17,28 @@ FAILURE_CASES = {
     "mover_at_camera_speed": Difficulty(
         "street",
         _EMPTY_STREET | {"lead": True},
-        "It never changes in the picture, as if it were infinitely far: a hole.",
+        "It does not move in the image, as if it were at infinity: an infinite-depth hole.",
     ),
     "crossing_walker": Difficulty(
-        "street", _EMPTY_STREET | {"walkers": 4}, "Sideways motion is mistaken for parallax: too near or too far."
+        "street", _EMPTY_STREET | {"walkers": 4}, "Lateral motion acts like parallax: depth is too small or too large."
     ),
     "thin_pole": Difficulty(
-        "street", _EMPTY_STREET | {"poles": True}, "Thinner than the network's grid: smoothed into what is behind."
+        "street",
+        _EMPTY_STREET | {"poles": True},
+        "Thinner than the resolution of the network: merged with the background.",
     ),
     "textureless_wall": Difficulty(
-        "room", {"plain": True, "walkers": 0}, "Every depth explains a uniform wall: the photometric error is flat."
+        "room", {"plain": True, "walkers": 0}, "The photometric error of a uniform wall is the same for every depth."
     ),
     "static_camera": Difficulty(
-        "street", {"motion": "static"}, "Without parallax nothing constrains depth, and only the movers move."
+        "street", {"motion": "static"}, "No parallax of the scene constrains depth; only dynamic objects move."
     ),
     "pure_rotation": Difficulty(
-        "room", {"motion": "rotate", "walkers": 0}, "The picture moves, but alike for every depth."
+        "room", {"motion": "rotate", "walkers": 0}, "The image moves by the same amount for every depth."
     ),
     "exposure_change": Difficulty(
         "street",
         _EMPTY_STREET | {"exposure": 0.8},
-        "The same point changes its grey value: the right depth has a large error.",
+        "The same point changes its grey value: the true depth has a large error.",
     ),
 }

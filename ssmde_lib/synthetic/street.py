@@ -47,7 +47,7 @@ def street(
     motion: str = "drive",
     poles: bool = False,
 ) -> Shot:
-    """Builds one street; the defaults choose the movers at random, `motion` is drive, static or rotate.
+    """Builds one street; the defaults draw the dynamic objects at random, `motion` is drive, static or rotate.
 
     `lead`: a car ahead at about the camera's own speed; `oncoming`, `walkers`: how many; `poles`: thin posts along both
     kerbs.
@@ -161,7 +161,7 @@ def _road(rng, bend, kerb, pavement):
 
 
 def _static(rng, bend, kerb, parking, pavement, end, poles):
-    """Everything that stands still along both sides, and the number of instances used."""
+    """All static objects along both sides, and the number of instances used."""
     items, count = [], 0
 
     def add(things, s, x, yaw=0.0):

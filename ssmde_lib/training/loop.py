@@ -53,7 +53,7 @@ def train(
     validate_every: int = 0,
     progress_bar: bool = True,
 ) -> list[dict]:
-    """Train `model` in place and return the log, which also stands in `folder/train.jsonl`.
+    """Train `model` in place and return the log, which is also written to `folder/train.jsonl`.
 
     The objective sees the items of `data` as `prepare` makes them. `folder/state` keeps the full state until the run
     ends; a run that finds one goes on from it. SIGTERM saves the state and raises UserError. So do running out of
