@@ -51,7 +51,7 @@ def test_a_bad_clip_is_told_in_one_sentence(images, K, words):
 def test_rolling_bands_are_told_from_a_changing_exposure():
     rows = np.arange(SIZE[0])[:, None, None]
     rolling = [brighten(image, 1 + 0.2 * np.sin(2 * np.pi * (rows / SIZE[0] + i / 3))) for i, image in enumerate(pan())]
-    assert check_exposure(rolling).startswith("bands of brightness roll")
+    assert check_exposure(rolling).startswith("bands of brightness move")
 
 
 def test_a_passing_mover_is_no_camera_motion():
