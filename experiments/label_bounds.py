@@ -25,7 +25,7 @@ from ssmde_lib.prior.test_time_augmentation import FlipAverage, MultiCrop, resiz
 
 
 class LogDepth(nn.Module):
-    """A depth network as the prior's looks want it."""
+    """A depth network with the interface of MultiCrop: output in log-depth."""
 
     def __init__(self, net: DepthNet):
         super().__init__()
@@ -35,8 +35,8 @@ class LogDepth(nn.Module):
         return self.net.depth(self.net(images)[0]).log()
 
 
-class TeacherLooks(MultiCrop):
-    """Our networks take pictures as they are, where the prior's are normalised."""
+class TeacherCrops(MultiCrop):
+    """MultiCrop without the normalisation of the prior's images."""
 
     def look(self, images: Tensor, size: tuple[int, int]) -> Tensor:
         return resize(self.net(F.interpolate(images, size, mode="bilinear", align_corners=False)), images)
@@ -46,20 +46,20 @@ class TeacherLooks(MultiCrop):
 @click.argument("data", type=click.Path(exists=True, path_type=Path))
 @click.argument("stage", type=click.Path(exists=True, path_type=Path))
 @click.option("--split", default="val", show_default=True)
-@click.option("--clips", default=12, show_default=True, help="so many of the split's first")
+@click.option("--clips", default=12, show_default=True, help="Number of clips, the first of the split.")
 @torch.inference_mode()
 def main(data: Path, stage: Path, split: str, clips: int) -> None:
     teacher, prior = LogDepth(checkpoint.load(stage / "depth.safetensors")), get_provider("leres_small")
     asked = FlipAverage(teacher)
-    looks = TeacherLooks(asked, [tuple(checkpoint.read_record(stage / "depth.safetensors")["size"])])
+    crops = TeacherCrops(asked, [tuple(checkpoint.read_record(stage / "depth.safetensors")["size"])])
 
     def mean_of_both(images: Tensor) -> Tensor:
         mine, its = (depth - depth.mean((2, 3), keepdim=True) for depth in (asked(images), prior(images).log()))
         return (mine + its) / 2
 
     labels = {
-        "the teacher": teacher, "both ways": asked, "many looks": lambda images: looks(images).log(),
-        "the prior": lambda images: prior(images).log(), "mean of both ways and the prior": mean_of_both,
+        "the teacher": teacher, "flip_average": asked, "multi_crop": lambda images: crops(images).log(),
+        "the prior": lambda images: prior(images).log(), "mean of flip_average and the prior": mean_of_both,
     }  # fmt: skip
 
     for name, label in labels.items():

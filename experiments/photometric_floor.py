@@ -1,9 +1,9 @@
-"""Who is to blame for the photometric error that is left, depth or motion? Puts the truth in for each, as JSON.
+"""Contribution of depth and of motion to the photometric error: the truth replaces each in turn; prints JSON.
 
     OMP_NUM_THREADS=1 python experiments/photometric_floor.py runs/laptop/01_data runs/laptop/04_pose_and_depth
 
-Mean over the static pixels of the test clips that both neighbours' views reach; true depth and motion still leave an
-error, where things are hidden, shine or lie between two pixels.
+Mean over the static pixels of the test clips that are visible in both source frames. True depth and motion still leave an
+error at occlusions, on specular surfaces and between pixels.
 """
 
 import json

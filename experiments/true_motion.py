@@ -29,7 +29,7 @@ from ssmde_lib.training.schedule import Schedule, seeded
 WEIGHTS = Losses(geometry=0.1)
 
 
-def neighbours_motion(triplets: Triplets, index: int) -> Tensor:
+def source_motions(triplets: Triplets, index: int) -> Tensor:
     """T_prev_tgt and T_next_tgt of a triplet, "2 4 4", in network units."""
     clip, i = triplets.index[index]
     T = true_motions(triplets.clips[clip], i, [i - triplets.step, i + triplets.step])
@@ -60,9 +60,7 @@ def main(data: Path, steps: int, learning_rate: float, noise: float, seed: int) 
         images = {name: batch[name].float() / 255 for name in ("tgt", "prev", "next")}
         turns = random_rotations(len(indices), noise, seeded(seed, step, torch.device("cpu")))
         T = dict(
-            zip(
-                ("prev", "next"), turns @ torch.stack([neighbours_motion(triplets, i) for i in indices], 1), strict=True
-            )
+            zip(("prev", "next"), turns @ torch.stack([source_motions(triplets, i) for i in indices], 1), strict=True)
         )
         disparities = net(images["tgt"])
         terms = self_supervised_loss(

@@ -1,4 +1,4 @@
-"""The ablation as a workflow (`make ablation`): one job is one (world, row, seed), executed as notebook A2; A3 shows all records.
+"""The ablation as a workflow (`make ablation`): one job is one (world, variant, seed), executed as notebook A2; A3 shows all records.
 
     snakemake --snakefile workflow/ablation.smk --cores 2 --config profile=smoke
 
@@ -104,7 +104,7 @@ for place, job in enumerate(GRID.jobs):
             os.path.relpath(RUNS / f"ablation/{PROFILE}/notebooks/{job.world}_{job.variant}_seed{job.seed}.ipynb"),
         params:
             job=job,
-        priority: -place  # the main rows come first
+        priority: -place  # the main variants come first
         threads: 1
         resources:
             gpu=1,
