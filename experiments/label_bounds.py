@@ -1,4 +1,4 @@
-"""What could a student learn at most? The error of labels that could be had in place of the teacher's word, as JSON.
+"""Upper bounds for a student: the error of alternative labels in place of the teacher's depth, as JSON.
 
     OMP_NUM_THREADS=1 python experiments/label_bounds.py runs/laptop/01_data runs/laptop/06_teacher
 

@@ -2,8 +2,8 @@
 
     OMP_NUM_THREADS=1 python experiments/photometric_floor.py runs/laptop/01_data runs/laptop/04_pose_and_depth
 
-Mean over the static pixels of the test clips that are visible in both source frames. True depth and motion still leave an
-error at occlusions, on specular surfaces and between pixels.
+Mean over the static pixels of the test clips that are visible in both source frames. True depth and motion still
+leave an error at occlusions, on specular surfaces and between pixels.
 """
 
 import json
