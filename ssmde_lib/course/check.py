@@ -66,7 +66,7 @@ def check(exercise: dict, function: Callable | None, cases: list[Case]) -> Verdi
             lines += [f"Your {outcome.line}"] if outcome.line else []
             lines += advice(case, outcome, exercise)
             return Verdict(FAILED, "\n  ".join(lines), number)
-    return Verdict(PASSED, f"✓ {title}: right in all {len(cases)} cases.", len(cases))
+    return Verdict(PASSED, f"✓ {title}: right ({len(cases)} of {len(cases)} cases).", len(cases))
 
 
 def is_stub(function: Callable, stub: str) -> bool:

@@ -42,7 +42,9 @@ def grade(submissions: Path, out: Path, feedback: Path | None, notebooks: tuple[
 
     feedback = feedback or out.parent / "feedback"
     table = grade_folder(submissions, out, feedback, notebooks=notebooks, **limits)
-    click.echo(f"{len(table)} submissions: {out}; to be read: {out.with_name('rubric.md')}; feedback: {feedback}")
+    click.echo(
+        f"submissions graded: {len(table)}. Table {out}, to be read {out.with_name('rubric.md')}, feedback {feedback}"
+    )
 
 
 @click.command()
