@@ -101,7 +101,9 @@ def test_rows_ask_what_notebooks_06_and_08_ask():
     } == PRIOR
     assert declared["forgetting"].default == "exponential"
     student = read_parameters(ROOT / "notebooks" / "08_student.ipynb")
-    assert VARIANTS["student_prior_order"].losses == {"distillation": student["distillation"].default}
+    variant = VARIANTS["student_multi_view"]
+    assert variant.losses == {name: student[name].default for name in variant.losses}
+    assert variant.schedule == {"steps": student["steps"].default}
     assert PROFILES["laptop"]["student"]["warm_start"] is student["warm_start"].default
 
 

@@ -9,6 +9,7 @@ from ssmde_lib.geometry.camera import backproject
 from ssmde_lib.geometry.direct_pose import Problem, jacobian, refine_pose, residuals, slopes, without_exposure
 from ssmde_lib.geometry.motion import inverse, rigid
 from ssmde_lib.synthetic import render_clip
+from ssmde_lib.training.objective import refined_motion
 
 TURN = torch.deg2rad(torch.tensor(0.2))
 ERROR = torch.tensor([[0.5, -0.7, 0.5], [-0.7, -0.5, 0.5], [0.6, 0.6, -0.5]]) * TURN  # 0.2 degrees about three axes
@@ -194,3 +195,16 @@ def test_no_step_and_no_gradient(clip):
     assert not refine_pose(
         images[:-1], images[1:], depth[:-1].clone().requires_grad_(), K, T, iterations=1
     ).requires_grad
+
+
+def test_training_takes_the_refined_value_and_the_networks_gradient(clip):
+    images, depth, K, true = clip
+    network = disturbed(true)[1:].requires_grad_()  # frame 1 to 2 and, for the shape, 2 to 3
+    frames = {"tgt": images[1:2], "prev": images[1:2], "next": images[2:3]}
+    T = {"prev": STILL, "next": network[:1]}
+    found = refined_motion(T, frames, depth[1:2], K[:1], 3)
+    expected = refine_pose(images[1:2], images[2:3], depth[1:2], K[:1], network[:1].detach(), iterations=3, stride=2)
+    torch.testing.assert_close(found["next"].detach(), expected, atol=1e-5, rtol=0)
+    assert found["prev"].allclose(STILL, atol=1e-5)
+    found["next"][0, :3, 3].sum().backward()
+    assert network.grad[0].abs().sum() > 0

@@ -1,5 +1,6 @@
 """The stages on a tiny world: what they write, that they learn, and what they say of bad input."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +15,7 @@ from ssmde_lib.labels.filters import KINDS, Filter
 from ssmde_lib.losses.config import Losses
 from ssmde_lib.networks import checkpoint
 from ssmde_lib.networks.architecture import Architecture
-from ssmde_lib.pipeline.stages import filter_clip, train_network, write_labels
+from ssmde_lib.pipeline.stages import filter_clip, train_network, train_student, write_labels
 from ssmde_lib.prior import read_pseudo_depth, write_pseudo_depth
 from ssmde_lib.synthetic import write_world
 from ssmde_lib.training.schedule import Schedule
@@ -88,9 +89,44 @@ def test_labels_are_what_the_filter_lets_through(world, teacher, tmp_path, kind)
 
 def test_an_unknown_filter_is_named():
     with pytest.raises(
-        UserError, match="unknown mask filter 'plane': choose one of none, plain, prior_order, prior_depth, min_depth"
+        UserError,
+        match="unknown mask filter 'plane': choose one of none, plain, prior_order, prior_depth, min_depth, multi_view",
     ):
         Filter("plane")
+
+
+def test_labels_from_many_views_have_the_training_s_size(world, teacher, tmp_path):
+    write_world(tmp_path / "larger", "street", {"train": 1}, 5, 128, 192, 0, workers=1)
+    clip = find_clips(world / "data", "train")[0]
+    written = {}
+    for name, pictures in (("own", None), ("larger", tmp_path / "larger")):
+        out = tmp_path / name
+        coverage = write_labels(out, world / "data", teacher, Filter(), pseudo=world / "pseudo", pictures=pictures)
+        assert 0 < coverage["all"]["coverage"] <= 1
+        written[name] = np.load(out / "train" / clip.name / f"{clip.stem(2)}.npz")
+    depths = [label["depth"].astype(np.float32) for label in written.values()]
+    assert all(d.shape == clip.size and np.isfinite(d).all() and (d > 0).all() for d in depths)
+    assert not np.allclose(*depths, rtol=1e-2)
+    with pytest.raises(UserError, match="need the prior's maps"):
+        write_labels(tmp_path / "none", world / "data", teacher, Filter())
+
+
+def test_a_student_of_two_rounds_learns_from_the_first_ones_labels(world, teacher, tmp_path):
+    losses = Losses(photometric=0.0, geometry=0.0, distillation=1.0)
+    labels = tmp_path / "labels"
+    write_labels(labels, world / "data", teacher, Filter("none"))
+    folder = tmp_path / "student"
+    log = train_student(
+        2, 1, folder, world / "data", TINY, losses, SHORT, seed=0, labels=labels, start=teacher, pseudo=world / "pseudo"
+    )
+    assert log[-1]["step"] == SHORT.steps and set(log[-1]) >= {"distillation"} and "photometric" not in log[-1]
+    first = folder / "round_1"
+    assert (first / "labels" / "coverage.json").is_file()
+    nets = [checkpoint.load(f / "depth.safetensors").state_dict() for f in (teacher, first, folder)]
+    moved = [any(not torch.equal(a[k], b[k]) for k in a) for a, b in itertools.pairwise(nets)]
+    assert moved == [True, True]
+    poses = [checkpoint.load(f / "pose.safetensors").head.weight for f in (teacher, folder)]
+    assert torch.equal(*poses)  # labels alone teach no motion: it stays the teacher's
 
 
 def test_the_prior_order_filter_keeps_what_the_plain_one_keeps(world, teacher):

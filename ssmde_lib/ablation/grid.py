@@ -16,7 +16,6 @@ import yaml
 from ssmde_lib.ablation.records import read_records
 from ssmde_lib.ablation.variants import VARIANTS, Variant
 from ssmde_lib.errors import UserError
-from ssmde_lib.labels.filters import WITH_PRIOR
 from ssmde_lib.losses.config import Losses
 from ssmde_lib.networks.architecture import Architecture
 from ssmde_lib.options import from_options
@@ -202,7 +201,7 @@ class Grid:
 
     def needs_prior(self, job: Job) -> bool:
         variant = VARIANTS[job.variant]
-        return self.losses(job).uses_prior or bool(variant.filter and variant.filter.kind in WITH_PRIOR)
+        return self.losses(job).uses_prior or bool(variant.filter and variant.filter.uses_prior)
 
     # ---- where things lie ----
 

@@ -5,9 +5,11 @@ import dataclasses
 from ssmde_lib.labels.filters import Filter
 
 PRIOR = {"ranking": 0.1, "log_ratio": 0.5}  # as in notebook 06; a test holds the two together
+DIRECT_POSE = {"direct_pose_iterations": 2}
 NORMALS = {"normal": 0.1, "edge_normal": 0.1}
-STUDENT = {"distillation": 0.5}  # as in notebook 08
-LABELS_ALONE = {"distillation": 1.0, "photometric": 0.0, "geometry": 0.0}
+STUDENT = {"distillation": 0.5}  # beside what the video teaches
+LABELS_ALONE = {"distillation": 1.0, "photometric": 0.0, "geometry": 0.0}  # as in notebook 08
+STUDENT_LONG = {"steps": 1000}  # labels that know more than the teacher take longer to learn
 QUALITIES = {
     "in_domain": "upper bound: leres_small fine-tuned on the world's own training depth",
     "leres_small": "leres_small, zero-shot",
@@ -57,8 +59,12 @@ LERES_SMALL_VARIANTS = {
 
 VARIANTS = {
     "base": Variant("base: self-supervised only", {}),
+    "base_direct_pose": Variant("base with direct pose refinement", DIRECT_POSE),
     "prior": Variant("+ prior, constant weight", PRIOR | SCHEDULES["constant"]),
     "teacher": Variant("+ forgetting factor: the teacher", PRIOR | SCHEDULES["exponential"]),
+    "teacher_direct_pose": Variant(
+        "the teacher with direct pose refinement", PRIOR | SCHEDULES["exponential"] | DIRECT_POSE
+    ),
     "keep_dynamic": Variant("+ forgetting factor on static pixels only", PRIOR | SCHEDULES["keep_dynamic"]),
     "linear": Variant("+ forgetting factor with linear decay", PRIOR | SCHEDULES["linear"]),
     "normals": Variant("the teacher with both normal terms", PRIOR | NORMALS),
@@ -69,6 +75,20 @@ VARIANTS = {
     "student_min_depth": student("student, filter min_depth", "min_depth"),
     "student_labels": Variant(
         "student, filter min_depth, labels alone", LABELS_ALONE, teacher="teacher", filter=Filter("min_depth")
+    ),
+    "student_multi_view": Variant(
+        "student, multi-view labels alone",
+        LABELS_ALONE,
+        teacher="teacher",
+        filter=Filter("multi_view"),
+        schedule=STUDENT_LONG,
+    ),
+    "student_round_2": Variant(
+        "student, multi-view labels alone, second round",
+        LABELS_ALONE,
+        teacher="student_multi_view",
+        filter=Filter("multi_view"),
+        schedule=STUDENT_LONG,
     ),
     "multi_resolution": Variant("comparison method: multi-resolution distillation", {"multi_resolution": 0.1}),
     "successive": Variant(

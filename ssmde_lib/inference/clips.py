@@ -12,6 +12,11 @@ from ssmde_lib.networks.depth_net import DepthNet
 from ssmde_lib.networks.pose_net import PoseNet
 
 
+def read_images(clip: Clip, device: torch.device | str = "cpu") -> Float[Tensor, "n 3 h w"]:
+    """Every frame of a clip, in [0, 1]."""
+    return torch.from_numpy(np.stack([clip.image(i) for i in range(len(clip))])).to(device).permute(0, 3, 1, 2) / 255
+
+
 def predict_clip(depth_net: DepthNet, clip: Clip, batch: int = 16) -> Float[Tensor, "n 1 h w"]:
     """Depth of every frame of a clip, at its size (multiples of 32), on the network's device."""
     predictor = Predictor(depth_net, clip.size, next(depth_net.parameters()).device)

@@ -128,6 +128,7 @@ def prior_confirms(
 
 WITH_PRIOR = ("prior_order", "prior_depth", "min_depth")
 KINDS = ("none", "plain", *WITH_PRIOR)
+MULTI_VIEW = "multi_view"  # no filter: depth from many frames of a clip, labels/multi_view.py
 
 
 def choose_labels(
@@ -156,19 +157,26 @@ def choose_labels(
 
 @dataclasses.dataclass(frozen=True)
 class Filter:
-    """The multi-view mask filter.
+    """How a student's labels are made: from many views, or by a mask filter of the teacher's depth.
 
-    `kind`: "none", "plain" (forward-backward consistency), "prior_order" (or the prior's order agrees), "prior_depth"
-    (and the prior's depth agrees) or "min_depth" (minimum of teacher and prior on rejected pixels).
-    `threshold`: relative error, or 0 for the image's mean error (SRD-Depth).
+    Attributes:
+        kind: "multi_view" (depth swept over many frames, bounded by the prior), or the teacher's depth kept where a
+            filter says so: "none", "plain" (forward-backward consistency), "prior_order" (or the prior's order
+            agrees), "prior_depth" (and the prior's depth agrees), "min_depth" (minimum of teacher and
+            prior on rejected pixels).
+        threshold: of a filter, relative error, or 0 for the image's mean error (SRD-Depth).
     """
 
-    kind: str = "prior_order"
+    kind: str = MULTI_VIEW
     threshold: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise UserError(f"unknown mask filter {self.kind!r}: choose one of {', '.join(KINDS)}.")
+        if self.kind not in (*KINDS, MULTI_VIEW):
+            raise UserError(f"unknown mask filter {self.kind!r}: choose one of {', '.join((*KINDS, MULTI_VIEW))}.")
+
+    @property
+    def uses_prior(self) -> bool:
+        return self.kind in (*WITH_PRIOR, MULTI_VIEW)
 
 
 def filter_labels(

@@ -19,6 +19,9 @@ class Losses:
     photometric_scales: int = 4  # how many of the decoder's scales see the photometric loss
     # Compare each scale at its own resolution, where motions are small; False: all at full resolution.
     pyramid: bool = True
+    # Motion.
+    direct_pose_iterations: int = 0  # Gauss-Newton steps on grey values after the pose network (direct_pose.py)
+    direct_pose_from: float = 0.15  # share of the training from which on they are taken: before, depth is random
     # The single-image prior; published weights of SC-DepthV3: 0.1 each.
     ranking: float = 0.0
     normal: float = 0.0
@@ -46,6 +49,11 @@ class Losses:
     # Terms of the comparison methods.
     multi_resolution: float = 0.0
     successive: float = 0.0
+
+    @property
+    def self_supervised(self) -> bool:
+        """Whether the video itself teaches, not the labels or the prior alone."""
+        return bool(self.photometric or self.geometry)
 
     @property
     def weighs_by_consistency(self) -> bool:

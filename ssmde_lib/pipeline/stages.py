@@ -11,12 +11,14 @@ from accelerate import Accelerator
 from torch import Tensor
 from tqdm import tqdm
 
-from ssmde_lib.data.layout import Clip, find_clips, read_pseudo_clip, write_label
+from ssmde_lib.data.layout import Clip, clip_folder, find_clips, read_pseudo_clip, write_label
 from ssmde_lib.data.triplets import Triplets
+from ssmde_lib.errors import UserError
 from ssmde_lib.files import write_json
 from ssmde_lib.geometry.motion import inverse
-from ssmde_lib.inference.clips import predict_clip, predict_motion
-from ssmde_lib.labels.filters import WITH_PRIOR, Filter, filter_labels
+from ssmde_lib.inference.clips import predict_clip, predict_motion, read_images
+from ssmde_lib.labels.filters import MULTI_VIEW, Filter, filter_labels
+from ssmde_lib.labels.multi_view import PARALLAX, label_clip, shrink
 from ssmde_lib.losses.config import Losses
 from ssmde_lib.metrics import align
 from ssmde_lib.networks import checkpoint
@@ -94,6 +96,35 @@ def train_on(processes: int, folder: Path, *args, **options) -> list[dict]:
     return read_log(folder / "train.jsonl")
 
 
+def train_student(
+    rounds: int,
+    processes: int,
+    folder: Path,
+    data: Path,
+    *settings,
+    labels: Path,
+    start: Path | None,
+    pseudo: Path,
+    frame_stride: int = 1,
+    **options,
+) -> list[dict]:
+    """Train a student of `labels`; after each round but the last, it labels the clips from many views for the next one.
+
+    The networks of the rounds before the last stay in `folder`/round_1 and so on, with their labels. Returns the last
+    round's log. `settings` and `options` are those of `train_network`.
+    """
+    for number in range(1, rounds + 1):
+        own = folder if number == rounds else folder / f"round_{number}"
+        if own == folder or not (own / "depth.safetensors").is_file():
+            log = train_on(
+                processes, own, data, *settings, labels=labels, start=start, frame_stride=frame_stride, **options
+            )
+        if number < rounds:
+            labels, start = own / "labels", own
+            write_labels(labels, data, own, Filter(), frame_stride=frame_stride, pseudo=pseudo)
+    return log
+
+
 @torch.inference_mode()
 def filter_clip(
     depth_net: DepthNet, pose_net: PoseNet, clip: Clip, config: Filter, frame_stride: int, pseudo: Tensor | None
@@ -110,8 +141,26 @@ def filter_clip(
             (depth[[i + frame_stride]], T_next_tgt[[i]]),
             (depth[[i - frame_stride]], inverse(T_next_tgt[[i - frame_stride]])),
         ]
-        relative_depth = pseudo[i][None, None].to(depth) if config.kind in WITH_PRIOR else None
+        relative_depth = pseudo[i][None, None].to(depth) if config.uses_prior else None
         yield i, depth[[i]], *filter_labels(config, depth[[i]], views, K, relative_depth)
+
+
+@torch.inference_mode()
+def label_clip_from_views(
+    depth_net: DepthNet, pose_net: PoseNet, clip: Clip, frame_stride: int, pseudo: Tensor, pictures: Clip
+) -> Iterator[tuple]:
+    """As `filter_clip`, from many views of `pictures`, the same clip, perhaps larger; labels as large as `clip`."""
+    depth = predict_clip(depth_net, clip)
+    images, K = read_images(pictures, depth.device), torch.from_numpy(pictures.K).to(depth)[None]
+    T_next_tgt = predict_motion(pose_net, clip, frame_stride)
+    labels = label_clip(images, depth, T_next_tgt, K, pseudo[:, None].to(depth), frame_stride)
+    if still := int((labels.parallax < PARALLAX).sum()):
+        tqdm.write(
+            f"{clip.name}: the camera hardly moves around {still} of {len(clip)} frames; "
+            "their label is the teacher's depth."
+        )
+    for i in clip.targets(frame_stride):
+        yield i, depth[[i]], *shrink(labels.depth[[i]], labels.mask[[i]], clip.size)
 
 
 def write_labels(
@@ -122,23 +171,41 @@ def write_labels(
     *,
     frame_stride: int = 1,
     pseudo: Path | None = None,
+    pictures: Path | None = None,
     split: str = "train",
 ) -> dict:
-    """Write the labels and the filter's mask of a split to `folder`.
+    """Write the labels and their mask of a split to `folder`.
 
     Return coverage, and precision where truth is known.
 
     Precision: of the kept pixels, the share whose label is within 25 % of the truth after the image's median scaling;
     `precision_unfiltered` is the same share of the teacher's depth, everywhere.
+
+    Args:
+        folder: of the labels.
+        data: the clips, at the size of the training.
+        teacher: stage folder of the networks that label.
+        config: the kind of labels.
+        frame_stride: distance of the neighbours in frames.
+        pseudo: folder of the prior's maps, for the kinds of labels that use the prior.
+        pictures: the same clips at a higher resolution, for labels from many views.
+        split: of the clips.
     """
+    if config.uses_prior and not pseudo:
+        raise UserError(f"labels of kind {config.kind!r} need the prior's maps: give the folder of stage 02 as pseudo.")
     device = Accelerator().device
     depth_net, pose_net = (
         checkpoint.load(teacher / name, device) for name in ("depth.safetensors", "pose.safetensors")
     )
     kept = {region: np.zeros(4) for region in ("all", "static", "dynamic")}  # pixels, kept, right, kept and right
-    for clip in tqdm(find_clips(data, split), desc="filter", mininterval=5, ncols=90):
+    for clip in tqdm(find_clips(data, split), desc="labels", mininterval=5, ncols=90):
         maps = read_pseudo_clip(clip, pseudo) if pseudo else None
-        for i, *maps_of_frame in filter_clip(depth_net, pose_net, clip, config, frame_stride, maps):
+        if config.kind == MULTI_VIEW:
+            larger = Clip(clip_folder(clip, pictures)) if pictures else clip
+            frames = label_clip_from_views(depth_net, pose_net, clip, frame_stride, maps, larger)
+        else:
+            frames = filter_clip(depth_net, pose_net, clip, config, frame_stride, maps)
+        for i, *maps_of_frame in frames:
             depth, label, mask = (x[0, 0].cpu().numpy() for x in maps_of_frame)
             write_label(clip, folder, i, label, mask)
             count_right(kept, clip, i, depth, label, mask)

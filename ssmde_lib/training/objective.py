@@ -9,8 +9,11 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from ssmde_lib.errors import UserError
+from ssmde_lib.geometry.direct_pose import refine_pose
+from ssmde_lib.geometry.motion import inverse
 from ssmde_lib.geometry.relative_depth import centred_log_ratio
-from ssmde_lib.labels.filters import Filter, filter_labels
+from ssmde_lib.labels.filters import MULTI_VIEW, Filter, filter_labels
 from ssmde_lib.losses import (
     distillation_loss,
     dynamic_pixels,
@@ -25,7 +28,7 @@ from ssmde_lib.losses import (
 )
 from ssmde_lib.losses.config import Losses
 from ssmde_lib.losses.photometric import window_statistics
-from ssmde_lib.losses.self_supervised import SOURCES, minimum_error, warp_and_compare
+from ssmde_lib.losses.self_supervised import SOURCES, minimum_error, smoothness_term, warp_and_compare
 from ssmde_lib.networks.depth_and_pose import DepthAndPose, Prediction
 from ssmde_lib.training.batch import Batch
 from ssmde_lib.training.schedule import linear_ramp
@@ -39,7 +42,11 @@ class Objective:
 
     def __init__(self, losses: Losses, model: DepthAndPose):
         self.filter = Filter(losses.filter)
+        if self.filter.kind == MULTI_VIEW and online:
+            raise UserError("an online teacher has no clip to see: choose a mask filter, or write labels in stage 07.")
         self.losses = losses
+        if not losses.self_supervised:
+            model.pose_net.requires_grad_(False)  # nothing teaches it; processes would wait for its gradients
         self.depth = model.depth_net.depth
         online = losses.distillation and losses.teacher != "labels"
         self.teacher = copy.deepcopy(model.depth_net).requires_grad_(False).eval() if online else None
@@ -53,20 +60,19 @@ class Objective:
         K, size = batch["K"], images["tgt"].shape[-2:]
         compared = prediction.disparities if self.losses.pyramid else upsample(prediction.disparities, size)
         depths = [self.depth(d) for d in compared[: self.losses.photometric_scales]]
-        base = self_supervised_loss(
-            images,
-            prediction.disparities[: len(depths)],
-            depths,
-            prediction.source_depths,
-            K,
-            prediction.T,
-            self.losses,
-        )
-        terms = dict(base.terms)
+        if self.losses.direct_pose_iterations and progress >= self.losses.direct_pose_from:
+            prediction.T = refined_motion(prediction.T, images, depths[0], K, self.losses.direct_pose_iterations)
+        if self.losses.self_supervised:
+            disparities, sources = prediction.disparities[: len(depths)], prediction.source_depths
+            base = self_supervised_loss(images, disparities, depths, sources, K, prediction.T, self.losses)
+            terms, reliability = dict(base.terms), base.weight
+        else:
+            smoothness = smoothness_term(prediction.disparities[: len(depths)], images["tgt"])
+            terms, reliability = {"smoothness": self.losses.smoothness * smoothness}, None
         if "geometry" in terms:
             terms["geometry"] = terms["geometry"] * linear_ramp(progress, self.losses.geometry_warmup)
         if self.losses.uses_prior:
-            terms |= self.prior_terms(depths[0], batch, base.weight, progress, generator)
+            terms |= self.prior_terms(depths[0], batch, reliability, progress, generator)
         if self.losses.distillation:
             teacher_depth, mask = self.teacher_targets(images, batch, K, prediction)
             term = distillation_loss(depths[0], teacher_depth, mask, self.losses.distillation_kind)
@@ -172,6 +178,20 @@ class Objective:
     def load_state_dict(self, state: dict) -> None:
         if self.teacher is not None:
             self.teacher.load_state_dict(state)
+
+
+def refined_motion(
+    T: dict[str, Float[Tensor, "b 4 4"]],
+    images: dict[str, Float[Tensor, "b 3 h w"]],
+    depth: Float[Tensor, "b 1 h w"],
+    K: Float[Tensor, "b 3 3"],
+    iterations: int,
+) -> dict[str, Float[Tensor, "b 4 4"]]:
+    """The motions with the value after direct refinement and the gradient of the pose network's output."""
+    network, sources = (torch.cat([x[s] for s in SOURCES]) for x in (T, images))
+    tgt, depth, K = (torch.cat([x] * len(SOURCES)) for x in (images["tgt"], depth.detach(), K))
+    refined = refine_pose(tgt, sources, depth, K, network.detach(), iterations=iterations, stride=2)
+    return dict(zip(SOURCES, (refined @ inverse(network.detach()) @ network).chunk(len(SOURCES)), strict=True))
 
 
 def prior_weight(

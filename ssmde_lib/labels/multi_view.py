@@ -1,0 +1,227 @@
+"""Labels from many views of one clip: depth that the neighbours' pictures support, made without any truth.
+
+A frame's motion to its neighbours is refined directly, then depth is swept around the mean of the network's and the
+prior's (plane sweep, Collins 1996; costs of DTAM, Newcombe et al. 2011). The sweep measures static pixels; on moving
+objects it does not, so the prior bounds the result, brought to its scale in the neighbourhood of each pixel.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from ssmde_lib.errors import UserError
+from ssmde_lib.geometry.camera import resize_intrinsics
+from ssmde_lib.geometry.direct_pose import refine_pose
+from ssmde_lib.geometry.motion import inverse
+from ssmde_lib.geometry.relative_depth import centred_log_ratio
+from ssmde_lib.geometry.warp import reproject, sample
+from ssmde_lib.losses.photometric import photometric_error, window_statistics
+
+DISTANCES = (1, 2, 4, 8)  # of the neighbours, in frame strides, before and after; each twice the one before
+POSE_STEPS = 3  # of the direct refinement
+HYPOTHESES, SPAN = 13, 1.7  # depths that are tried, evenly in logarithm, up to this factor nearer and farther
+LARGEST_ERROR = 0.05  # photometric: what is hidden in a view, or moves, counts no more than this
+COST_RADIUS, MEAN_RADIUS = 4, 3  # pixels; of the windows over which costs, then depths are averaged
+STAY = 0.1  # confidence of the depth that the sweep began with
+NEARER, FARTHER = 1.3, 1.15  # factors to the prior that bound a label
+NEIGHBOURHOOD = 1 / 8  # of the image's width: in it the prior is brought to the label's scale
+PARALLAX = 0.5  # pixels that a sweep must move the median pixel by, in some view
+CONSISTENT = 0.1  # difference in log depth up to which two frames' labels agree
+BATCH_PIXELS = 2**17  # that are computed at once
+
+
+class Labels(NamedTuple):
+    """What a student learns from, for every frame of a clip."""
+
+    depth: Float[Tensor, "n 1 h w"]
+    mask: Bool[Tensor, "n 1 h w"]  # supported by the views or by the prior
+    confidence: Float[Tensor, "n 1 h w"]  # in [0, 1): sharpness of the cost's minimum, 0.5 at each image's median
+    parallax: Float[Tensor, " n"]  # pixels; below PARALLAX the depth is the network's
+
+
+Motions = dict[int, Float[Tensor, "m 4 4"]]  # by distance d: T from frame i to i + d, for all i that have one
+
+
+def label_clip(
+    images: Float[Tensor, "n 3 H W"],
+    depth: Float[Tensor, "n 1 h w"],
+    T_next_tgt: Float[Tensor, "m 4 4"],
+    K: Float[Tensor, "1 3 3"],
+    relative_depth: Float[Tensor, "n 1 h w"],
+    frame_stride: int = 1,
+) -> Labels:
+    """Labels of every frame, at the size of the images, which may be larger than that of the depth.
+
+    Args:
+        images: in [0, 1]. Larger ones are first labelled at the size of `depth`, then at their own.
+        depth: the network's.
+        T_next_tgt: from frame i to i + `frame_stride`, the network's; in the unit of `depth`.
+        K: of the images.
+        relative_depth: the prior's, up to scale.
+    """
+    sizes = [tuple(depth.shape[-2:]), tuple(images.shape[-2:])]
+    if sizes[0][0] > sizes[1][0]:
+        raise UserError(f"labels of {sizes[1]} pixels are smaller than the depth of {sizes[0]}: give larger pictures.")
+    prior = depth * (-centred_log_ratio(depth, relative_depth)).exp()  # the prior at the depth's scale
+    motions, swept = chain_motions(T_next_tgt, frame_stride), (depth * prior).sqrt()
+    for size in dict.fromkeys(sizes):
+        pictures = images if size == sizes[1] else F.interpolate(images, size, mode="area")
+        swept, depth, prior = (resize(x, size) for x in (swept, depth, prior))
+        swept, confidence, parallax, motions = sweep_clip(
+            pictures, swept, resize_intrinsics(K, sizes[1], size), motions
+        )
+    bounded, clamped = bound_by_prior(swept, prior)
+    K = K.expand(len(images), -1, -1)
+    mask = (confidence > 0.5) | ~clamped | consistency(bounded, K, motions, frame_stride)
+    moved = (parallax >= PARALLAX)[:, None, None, None]
+    return Labels(torch.where(moved, bounded, depth), mask | ~moved, confidence * moved, parallax)
+
+
+def chain_motions(T_next_tgt: Float[Tensor, "m 4 4"], frame_stride: int) -> Motions:
+    """Motions over DISTANCES, forward and backward; each is chained from two of half its length."""
+    motions, T = {}, T_next_tgt.double()
+    for k in DISTANCES:
+        d = k * frame_stride
+        if len(T):
+            motions |= {d: T.float(), -d: inverse(T).float()}
+        T = T[d:] @ T[:-d] if len(T) > d else T[:0]
+    return motions
+
+
+class Pairs(NamedTuple):
+    """Frames of a batch that have a neighbour at one distance."""
+
+    frames: slice  # of the clip
+    neighbours: slice  # of the clip
+    inside: slice  # their places in the batch
+    motions: slice  # and among the motions
+
+
+def pairs_of(batch: range, distance: int, count: int) -> Pairs:
+    """The pairs of a clip with `count` frames."""
+    first = max(batch.start, -distance)
+    last = max(first, min(batch.stop, count - distance))
+    earliest = max(0, -distance)  # the first frame of the clip that has such a neighbour
+    shifted = (slice(first - by, last - by) for by in (0, -distance, batch.start, earliest))
+    return Pairs(*shifted)
+
+
+def sweep_clip(
+    images: Float[Tensor, "n 3 h w"], depth: Float[Tensor, "n 1 h w"], K: Float[Tensor, "1 3 3"], motions: Motions
+) -> tuple[Float[Tensor, "n 1 h w"], Float[Tensor, "n 1 h w"], Float[Tensor, " n"], Motions]:
+    """Depth after one sweep, its confidence, the parallax of each frame in pixels, and the refined motions."""
+    motions = {distance: T.clone() for distance, T in motions.items()}
+    size = max(1, BATCH_PIXELS // images[0, 0].numel())
+    batches = [range(first, min(first + size, len(images))) for first in range(0, len(images), size)]
+    swept = [sweep_frames(images, depth, K, motions, batch) for batch in batches]
+    return *(torch.cat(parts) for parts in zip(*swept, strict=True)), motions
+
+
+def sweep_frames(
+    images: Tensor, depth: Tensor, K: Tensor, motions: Motions, batch: range
+) -> tuple[Float[Tensor, "b 1 h w"], Float[Tensor, "b 1 h w"], Float[Tensor, " b"]]:
+    """`sweep_clip` of a batch of its frames, whose refined motions are written into `motions`."""
+    factors = torch.linspace(-math.log(SPAN), math.log(SPAN), HYPOTHESES, device=depth.device).exp()
+    grey = images.mean(1, keepdim=True)
+    cost, seen = (depth.new_zeros(HYPOTHESES, len(batch), *depth.shape[1:]) for _ in range(2))
+    parallax = depth.new_zeros(len(batch))
+    for distance, T_all in motions.items():
+        pairs = pairs_of(batch, distance, len(images))
+        d, tgt, src = depth[pairs.frames], grey[pairs.frames], grey[pairs.neighbours]
+        if not len(d):
+            continue
+        K_all = K.expand(len(d), -1, -1)
+        T = refine_pose(tgt, src, d, K_all, T_all[pairs.motions], iterations=POSE_STEPS, stride=2)
+        T_all[pairs.motions] = T
+        statistics = window_statistics(tgt)
+        warps = [reproject(d * factor, K_all, T) for factor in factors]
+        for k, (pixels, _, valid) in enumerate(warps):
+            error = photometric_error(sample(src, pixels), tgt, y_statistics=statistics).clamp(max=LARGEST_ERROR)
+            cost[k, pairs.inside] += error * valid
+            seen[k, pairs.inside] += valid
+        parallax[pairs.inside] = torch.maximum(parallax[pairs.inside], displacement(warps[0], warps[-1]))
+    cost = torch.where(seen > 0, cost / seen.clamp(min=1), LARGEST_ERROR)[:, :, 0].transpose(0, 1)  # b k h w
+    return *fuse(depth[batch.start : batch.stop], *sharpest_minimum(box(cost, COST_RADIUS))), parallax
+
+
+def displacement(near: tuple[Tensor, Tensor, Tensor], far: tuple[Tensor, Tensor, Tensor]) -> Float[Tensor, " b"]:
+    """Median distance in pixels of where two depths put a target's pixels; 0 for those that leave the image."""
+    (pixels, _, valid), (others, _, others_valid) = near, far
+    distance = (pixels - others).norm(dim=1, keepdim=True).where(valid & others_valid, 0.0)
+    return distance.flatten(1).median(1).values
+
+
+def sharpest_minimum(cost: Float[Tensor, "b k h w"]) -> tuple[Float[Tensor, "b 1 h w"], Float[Tensor, "b 1 h w"]]:
+    """Log of the factor to the depth swept around with each pixel's smallest cost, and the cost's curvature there.
+
+    A parabola through the smallest cost and its neighbours gives the place between two hypotheses.
+    """
+    count = cost.shape[1]
+    best = cost.argmin(1, keepdim=True).clamp(1, count - 2)
+    left, middle, right = (cost.gather(1, best + k) for k in (-1, 0, 1))
+    curvature = (left + right - 2 * middle).clamp(min=0)
+    offset = ((left - right) / (2 * curvature).clamp(min=1e-6)).clamp(-0.5, 0.5)
+    spacing = 2 * math.log(SPAN) / (count - 1)
+    return (best + offset) * spacing - math.log(SPAN), curvature
+
+
+def fuse(
+    depth: Float[Tensor, "b 1 h w"], change: Float[Tensor, "b 1 h w"], curvature: Float[Tensor, "b 1 h w"]
+) -> tuple[Float[Tensor, "b 1 h w"], Float[Tensor, "b 1 h w"]]:
+    """The depth after the sweep's changes, averaged over a window by their confidence, and the confidence."""
+    typical = curvature.flatten(1).median(1).values.view(-1, 1, 1, 1)
+    confidence = curvature / (curvature + typical).clamp(min=1e-12)
+    mean = box(confidence * change, MEAN_RADIUS) / (box(confidence, MEAN_RADIUS) + STAY)
+    return depth * mean.exp(), confidence
+
+
+def bound_by_prior(
+    depth: Float[Tensor, "n 1 h w"], prior: Float[Tensor, "n 1 h w"]
+) -> tuple[Float[Tensor, "n 1 h w"], Bool[Tensor, "n 1 h w"]]:
+    """Depth within [prior / NEARER, FARTHER prior], and where that changes it; the prior is aligned in neighbourhoods.
+
+    Seen by a moving camera, what comes towards it looks too near, and what drives ahead too far. Such objects are small
+    beside the neighbourhood, whose mean log ratio takes away what the prior errs over wide regions.
+    """
+    radius = max(1, round(NEIGHBOURHOOD * depth.shape[-1] / 2))
+    radius = min(radius, *(side - 1 for side in depth.shape[-2:]))
+    aligned = prior * box((depth / prior).log(), radius).exp()
+    bounded = depth.clamp(aligned / NEARER, aligned * FARTHER)
+    return bounded, bounded != depth
+
+
+def consistency(
+    depth: Float[Tensor, "n 1 h w"], K: Float[Tensor, "n 3 3"], motions: Motions, frame_stride: int
+) -> Bool[Tensor, "n 1 h w"]:
+    """Where a frame's depth agrees with that of the next or the previous frame; their scales may differ."""
+    agree = torch.zeros_like(depth, dtype=torch.bool)
+    for distance in (frame_stride, -frame_stride):
+        if distance in motions:
+            pairs = pairs_of(range(len(depth)), distance, len(depth))
+            pixels, moved, valid = reproject(depth[pairs.frames], K[pairs.frames], motions[distance])
+            ratio = centred_log_ratio(sample(depth[pairs.neighbours], pixels), moved, valid)
+            agree[pairs.frames] |= valid & (ratio.abs() < CONSISTENT)
+    return agree
+
+
+def resize(depth: Float[Tensor, "n 1 _ _"], size: tuple[int, int]) -> Float[Tensor, "n 1 h w"]:
+    """Bilinear resize of a depth map."""
+    return depth if depth.shape[-2:] == size else F.interpolate(depth, size, mode="bilinear", align_corners=False)
+
+
+def shrink(
+    depth: Float[Tensor, "n 1 _ _"], mask: Bool[Tensor, "n 1 _ _"], size: tuple[int, int]
+) -> tuple[Float[Tensor, "n 1 h w"], Bool[Tensor, "n 1 h w"]]:
+    """Labels at a smaller size: each pixel takes the label nearest to its centre, since means of depth cross edges."""
+    return tuple(F.interpolate(x.to(depth), size, mode="nearest-exact").to(x.dtype) for x in (depth, mask))
+
+
+def box(x: Float[Tensor, "n c h w"], radius: int) -> Float[Tensor, "n c h w"]:
+    """Mean over a window of 2 radius + 1 pixels, borders repeated; one direction after the other."""
+    width = 2 * radius + 1
+    x = F.avg_pool2d(F.pad(x, (radius, radius, 0, 0), mode="replicate"), (1, width), 1)
+    return F.avg_pool2d(F.pad(x, (0, 0, radius, radius), mode="replicate"), (width, 1), 1)
