@@ -42,13 +42,13 @@ class Objective:
 
     def __init__(self, losses: Losses, model: DepthAndPose):
         self.filter = Filter(losses.filter)
-        if self.filter.kind == MULTI_VIEW and online:
+        online = losses.distillation and losses.teacher != "labels"
+        if online and self.filter.kind == MULTI_VIEW:
             raise UserError("an online teacher has no clip to see: choose a mask filter, or write labels in stage 07.")
         self.losses = losses
         if not losses.self_supervised:
             model.pose_net.requires_grad_(False)  # nothing teaches it; processes would wait for its gradients
         self.depth = model.depth_net.depth
-        online = losses.distillation and losses.teacher != "labels"
         self.teacher = copy.deepcopy(model.depth_net).requires_grad_(False).eval() if online else None
 
     def __call__(
