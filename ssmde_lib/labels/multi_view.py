@@ -53,6 +53,7 @@ def label_clip(
     K: Float[Tensor, "1 3 3"],
     relative_depth: Float[Tensor, "n 1 h w"],
     frame_stride: int = 1,
+    bounds: tuple[float, float] = (NEARER, FARTHER),
 ) -> Labels:
     """Labels of every frame, at the size of the images, which may be larger than that of the depth.
 
@@ -62,6 +63,8 @@ def label_clip(
         T_next_tgt: from frame i to i + `frame_stride`, the network's; in the unit of `depth`.
         K: of the images.
         relative_depth: the prior's, up to scale.
+        frame_stride: distance of the neighbours in frames.
+        bounds: factors by which a label may be nearer and farther than the locally aligned prior.
     """
     sizes = [tuple(depth.shape[-2:]), tuple(images.shape[-2:])]
     if sizes[0][0] > sizes[1][0]:
@@ -74,7 +77,7 @@ def label_clip(
         swept, confidence, parallax, motions = sweep_clip(
             pictures, swept, resize_intrinsics(K, sizes[1], size), motions
         )
-    bounded, clamped = bound_by_prior(swept, prior)
+    bounded, clamped = bound_by_prior(swept, prior, bounds)
     K = K.expand(len(images), -1, -1)
     mask = (confidence > 0.5) | ~clamped | consistency(bounded, K, motions, frame_stride)
     moved = (parallax >= PARALLAX)[:, None, None, None]
@@ -180,9 +183,9 @@ def fuse(
 
 
 def bound_by_prior(
-    depth: Float[Tensor, "n 1 h w"], prior: Float[Tensor, "n 1 h w"]
+    depth: Float[Tensor, "n 1 h w"], prior: Float[Tensor, "n 1 h w"], bounds: tuple[float, float] = (NEARER, FARTHER)
 ) -> tuple[Float[Tensor, "n 1 h w"], Bool[Tensor, "n 1 h w"]]:
-    """Depth within [prior / NEARER, FARTHER prior], and where that changes it; the prior is aligned in neighbourhoods.
+    """Depth within [prior / nearer, farther prior], and where that changes it; the prior is aligned in neighbourhoods.
 
     Seen by a moving camera, what comes towards it looks too near, and what drives ahead too far. Such objects are small
     beside the neighbourhood, whose mean log ratio takes away what the prior errs over wide regions.
@@ -190,7 +193,8 @@ def bound_by_prior(
     radius = max(1, round(NEIGHBOURHOOD * depth.shape[-1] / 2))
     radius = min(radius, *(side - 1 for side in depth.shape[-2:]))
     aligned = prior * box((depth / prior).log(), radius).exp()
-    bounded = depth.clamp(aligned / NEARER, aligned * FARTHER)
+    nearer, farther = bounds
+    bounded = depth.clamp(aligned / nearer, aligned * farther)
     return bounded, bounded != depth
 
 
