@@ -3,8 +3,7 @@
 import click
 
 from ssmde_lib.data.prepare import MIN_MOTION, prepare
-from ssmde_lib.data.video import fitting_size, open_recording
-from ssmde_lib.errors import UserError
+from ssmde_lib.data.video import fitting_size, open_recording, require_apart, require_motion
 
 
 @click.command(help=__doc__)
@@ -23,12 +22,8 @@ from ssmde_lib.errors import UserError
 def main(source, out, fov, k_file, stride, height, width, limit, min_motion, split):
     sequences = open_recording(source, fov, k_file, stride, split)
     size = (height, width) if height else fitting_size(sequences[0].image(0).shape[:2], width)
-    summary = prepare(sequences, out, size, min_motion, limit)
-    if summary["clips"][0]["kept"] < 3:
-        raise UserError(
-            f"{source} has fewer than 3 frames with motion: the camera must move; "
-            "try another part of the video or --min-motion 0."
-        )
+    require_apart(sequences, out)
+    require_motion(prepare(sequences, out, size, min_motion, limit), source)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The command line, `ssmde`: predict, evaluate, train, export, doctor, ablation, run, course, grade, slides,
 book."""
 
+import errno
 import json
 from contextlib import closing
 from importlib import import_module
@@ -11,6 +12,8 @@ import click
 from ssmde_lib.errors import UserError
 from ssmde_lib.files import make_folder
 from ssmde_lib.threads import limit_threads
+
+NO_ACCESS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
 
 # Commands import what they need themselves: `ssmde --help` must not wait for torch.
 
@@ -36,6 +39,18 @@ class Commands(click.Group):
             return getattr(import_module(module), command)
         return super().get_command(context, name)
 
+    def invoke(self, context: click.Context):
+        """Run the command; a file that the system does not let it read or write is one sentence."""
+        try:
+            return super().invoke(context)
+        except OSError as error:
+            if error.errno not in NO_ACCESS or not error.filename:
+                raise
+            raise UserError(
+                f"{error.filename} cannot be read or written ({error.strerror}): "
+                "choose another place, or change its permissions."
+            ) from None
+
 
 @click.group(cls=Commands)
 @click.version_option(package_name="ssmde")
@@ -55,11 +70,15 @@ device_option = click.option("--device", help="cpu, cuda or mps (default: the fa
 @click.option("--checkpoint", type=click.Path(path_type=Path), help="Weights (default: the prior dinov2_small).")
 @click.option("--ply", is_flag=True, help="Also write coloured point clouds.")
 @click.option(
+    "--ply-stride",
+    type=click.IntRange(1),
+    help="Every so-manieth pixel of a row and column in the clouds (default: at most a million points each).",
+)
+@click.option(
     "--fov",
-    default=60.0,
-    show_default=True,
     type=click.FloatRange(1, 170),
-    help="Horizontal field of view in degrees, for point clouds of pictures without a cam.txt.",
+    help="Horizontal field of view in degrees, for point clouds of pictures without a cam.txt "
+    "(default: by EXIF, else 60 along the long side).",
 )
 @click.option("--batch", default=8, show_default=True, type=click.IntRange(1), help="Pictures at once.")
 @click.option("--limit", type=click.IntRange(1), help="At most so many frames; a webcam runs until Ctrl-C without it.")
@@ -69,7 +88,8 @@ def predict(
     out: Path,
     checkpoint: Path | None,
     ply: bool,
-    fov: float,
+    ply_stride: int | None,
+    fov: float | None,
     batch: int,
     limit: int | None,
     device: str | None,
@@ -84,14 +104,17 @@ def predict(
     """
     from tqdm import tqdm
 
+    from ssmde_lib.inference.cameras import find_camera
     from ssmde_lib.inference.default import load_predictor
     from ssmde_lib.inference.sources import batches, open_source
     from ssmde_lib.inference.writers import PredictionWriter
 
+    make_folder(out)
     pictures = open_source(source, limit)
     predictor, network = load_predictor(checkpoint, fast=pictures.moving, device=device)
     click.echo(f"depth by {network}")
-    writer = PredictionWriter(out, pictures, predictor.max_depth, camera(source, fov) if ply else None, network)
+    camera = find_camera(source, fov) if ply else None
+    writer = PredictionWriter(out, pictures, predictor.max_depth, network, camera, ply_stride)
     broken = []
     with closing(writer), tqdm(total=pictures.count, unit="frame", mininterval=2, ncols=90) as bar:
         try:
@@ -110,18 +133,6 @@ def predict(
     if not writer.written:
         raise UserError(f"{source} gave no frames: check that it plays.")
     click.echo(f"{writer.written} depth maps in {out}")
-
-
-def camera(source: str, fov: float):
-    """Image size (h, w) to K: the cam.txt beside the pictures, or a guess from the field of view."""
-    from ssmde_lib.data.layout import Clip
-    from ssmde_lib.inference.writers import guess_intrinsics
-
-    folder = Path(source) if Path(source).is_dir() else Path(source).parent
-    if Path(source).exists() and (folder / "cam.txt").is_file():
-        K = Clip(folder).K
-        return lambda size: K
-    return lambda size: guess_intrinsics(size, fov)
 
 
 @main.command()
@@ -226,6 +237,7 @@ def train(data, out, pseudo, labels, start, seed, frame_stride, processes, given
     architecture, losses, schedule = group_options(
         {"architecture": Architecture, "losses": Losses, "schedule": Schedule}, given
     )
+    make_folder(out)
     log = train_on(
         processes,
         out,
@@ -269,8 +281,8 @@ def export(checkpoint: Path | None, path: Path, size: tuple[int, int] | None) ->
     from ssmde_lib.inference.export import export_onnx
     from ssmde_lib.inference.predictor import BUNDLED_STUDENT, Predictor
 
-    predictor = Predictor.load(checkpoint or BUNDLED_STUDENT, "cpu")
     make_folder(path.parent)
+    predictor = Predictor.load(checkpoint or BUNDLED_STUDENT, "cpu")
     error = export_onnx(predictor, path, size)
     if error > 1e-3:
         raise UserError(

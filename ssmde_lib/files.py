@@ -44,7 +44,10 @@ def write_json(path: Path, content: dict) -> None:
 
 
 def make_folder(path: Path) -> None:
+    """Make the folder of an output; a UserError where it cannot be made or written to."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{path} cannot be created ({error.strerror}): choose another folder.") from None
+    if not os.access(path, os.W_OK):
+        raise UserError(f"{path} cannot be written to: choose another folder, or change its permissions.")

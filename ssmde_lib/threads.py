@@ -1,6 +1,8 @@
 """How many threads compute, and how they wait for each other."""
 
 import os
+from math import ceil, inf
+from pathlib import Path
 
 
 def limit_threads() -> None:
@@ -18,5 +20,18 @@ def limit_threads() -> None:
 
 
 def cores() -> int:
-    """Logical cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Logical cores that this process may use: by its affinity, and by the quota of its control group (containers)."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, ceil(min(allowed, quota())))
+
+
+def quota(groups: Path = Path("/sys/fs/cgroup")) -> float:
+    """Cores that the control group grants, infinite without a limit (Linux: cgroup v2's cpu.max, v1's cfs_quota_us)."""
+    try:
+        if (groups / "cpu.max").is_file():
+            granted, period = (groups / "cpu.max").read_text().split()
+        else:
+            granted, period = ((groups / "cpu" / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+        return float(granted) / float(period) if float(granted) > 0 else inf
+    except (OSError, ValueError):  # no such limit, or "max"
+        return inf

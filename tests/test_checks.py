@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from ssmde_lib.data.checks import check_clip, check_depth, check_exposure, check_motion, suggest_stride
+from ssmde_lib.data.intrinsics import guess_intrinsics
 from ssmde_lib.data.video import calibrate
 from ssmde_lib.errors import UserError
 from ssmde_lib.geometry.camera import resize_intrinsics
-from ssmde_lib.inference.writers import guess_intrinsics
 
 SIZE = (96, 160)
 K = guess_intrinsics(SIZE)
@@ -37,9 +37,9 @@ def test_a_good_clip_passes():
         (pan(frames=5), K, "too few frames: 5 pictures"),
         (pan(speed=0.0), K, "the camera stands still"),
         (pan(speed=0.25), K, "use every 4th frame (stride 4)"),
-        (pan(), resize_intrinsics(K, SIZE, (192, 320)), "K belongs to another size"),
+        (pan(), resize_intrinsics(K, SIZE, (192, 320)), "the intrinsics belong to another size"),
         (pan(), resize_intrinsics(K, SIZE, (48, 80)), "that of about 80x48 pixels, the pictures have 160x96"),
-        (pan(), np.diag([0.01, 0.01, 1]) @ K + [[0, 0, 79], [0, 0, 47], [0, 0, 0]], "K is implausible"),
+        (pan(), np.diag([0.01, 0.01, 1]) @ K + [[0, 0, 79], [0, 0, 47], [0, 0, 0]], "the intrinsics are implausible"),
         ([brighten(image, 1.25 if i % 2 else 1.0) for i, image in enumerate(pan())], K, "the exposure changes by 2"),
     ],
 )  # fmt: skip

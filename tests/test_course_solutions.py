@@ -9,10 +9,10 @@ from ssmde_lib.course.bank import load_bank
 from ssmde_lib.course.bank.nb04 import my_slope
 from ssmde_lib.course.bank.nb09 import evaluation_case
 from ssmde_lib.course.material import parallax_loss, random_pose
+from ssmde_lib.data.intrinsics import guess_intrinsics
 from ssmde_lib.geometry.camera import backproject, resize_intrinsics
 from ssmde_lib.geometry.motion import compose, inverse
 from ssmde_lib.geometry.warp import reproject, sample
-from ssmde_lib.inference.writers import guess_intrinsics
 from ssmde_lib.labels.filters import filter_mask
 from ssmde_lib.losses import distillation_loss
 from ssmde_lib.losses.forgetting import forgetting_factor

@@ -185,7 +185,7 @@ def test_an_interrupted_run_goes_on_and_a_finished_one_is_left_alone(tmp_path, p
     assert (folder / "000001.jpg").stat().st_mtime_ns == before[folder / "000001.jpg"]
     assert (folder / "000002.jpg").is_file() and not part.exists()
     other = run(*arguments[:-4], "--limit", 3)
-    assert other.exit_code == 1 and "other settings" in other.output
+    assert other.exit_code == 0 and "prepared anew" in other.output and len(list(folder.glob("*.jpg"))) == 3
 
 
 @pytest.fixture
@@ -211,12 +211,6 @@ def test_bad_input(raw_copy, tmp_path):
     bad(tmp_path / "raw" / "2011_09_26", tmp_path, "holds no KITTI drive")
     bad(raw_copy, tmp_path, "0042 is not under", "--drives", "0042")
     bad(raw_copy, tmp_path, "divisible by 32", "--height", 100)
-    drive = raw_copy / "2011_09_26" / DRIVE.name
-    sweep = drive / "velodyne_points/data/0000000041.bin"
-    sweep.write_bytes(sweep.read_bytes()[:-3])
-    bad(raw_copy, tmp_path, "not a whole Velodyne sweep")
-    (drive / "oxts/data/0000000041.txt").write_text("49.0 8.4")
-    bad(raw_copy, tmp_path, "not an OXTS record")
     calibration = raw_copy / "2011_09_26" / "calib_cam_to_cam.txt"
     calibration.write_text(calibration.read_text().replace("P_rect_02", "P_rect_92"))
     bad(raw_copy, tmp_path, "holds no P_rect_02")
@@ -226,6 +220,7 @@ def test_bad_input(raw_copy, tmp_path):
 
 def test_unreadable_and_static_frames_are_rejected_and_counted(raw_copy, tmp_path):
     data = raw_copy / "2011_09_26" / DRIVE.name / "image_02" / "data"
+    shutil.rmtree(raw_copy / "2011_09_26" / DRIVE.name / "oxts")
     shutil.copyfile(data / "0000000041.png", data / "0000000042.png")
     (data / "0000000043.png").write_bytes((data / "0000000041.png").read_bytes()[:5000])
     result = run("--raw", raw_copy, "--out", tmp_path / "out", "--height", 64, "--width", 192, "--processes", 1)
@@ -233,7 +228,7 @@ def test_unreadable_and_static_frames_are_rejected_and_counted(raw_copy, tmp_pat
     (record,) = json.loads((tmp_path / "out" / "summary.json").read_text())["clips"]
     assert record["kept"] == 2
     assert record["rejected"] == {"static": ["0000000042.png"], "unreadable": ["0000000043.png"]}
-    assert Clip(tmp_path / "out" / "train" / record["clip"]).poses is None  # frames without OXTS: no pose file
+    assert Clip(tmp_path / "out" / "train" / record["clip"]).poses is None  # no OXTS: no pose file
 
 
 def test_splits_by_rule():

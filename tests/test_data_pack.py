@@ -60,7 +60,7 @@ def test_a_prepared_set_is_linked_as_it_is(clip, tmp_path):
     with pytest.raises(UserError, match="was prepared at 32x64, not at 64x64: set height and width"):
         import_data(prepared, tmp_path / "other", (64, 64))
     (prepared / "val").unlink()
-    with pytest.raises(UserError, match="val holds no clips: prepare the data first"):
+    with pytest.raises(UserError, match="has no val.: prepare_video.py makes"):
         import_data(prepared, tmp_path / "lacking", (32, 64))
 
 

@@ -246,7 +246,7 @@ def test_dgp_bad_input(tmp_path):
     shutil.copyfile(DGP / "scene_dataset_v1.0.json", raw / "ddad.json")
     bad("scene_99 is not under", prepare_ddad, "--raw", raw, "--out", out, "--sequences", "scene_99")
     bad("is missing or not JSON", prepare_ddad, "--raw", raw, "--out", out)
-    bad("without CAMERA_99 or LIDAR", prepare_ddad, "--raw", DGP, "--out", out, "--camera", "CAMERA_99")
+    bad("no sample of CAMERA_99", prepare_ddad, "--raw", DGP, "--out", out, "--camera", "CAMERA_99")
     scene = next((DGP / "scene_02").glob("scene_*.json"))
     (raw / "scene_01").mkdir()
     (raw / "scene_01" / "scene_a8dc5ed1da0923563f85ea129f0e0a83e7fe1867.json").write_text('{"data": []}')

@@ -7,8 +7,9 @@ from click.testing import CliRunner
 from PIL import Image
 
 from data_scripts.prepare_video import main
+from ssmde_lib.data.intrinsics import find_intrinsics
 from ssmde_lib.data.layout import Clip
-from ssmde_lib.data.video import find_intrinsics, fitting_size, open_recording
+from ssmde_lib.data.video import fitting_size, open_recording
 
 SIZE = (180, 320)
 
@@ -52,7 +53,8 @@ def test_folder_with_a_field_of_view(folder, tmp_path):
     result = run(folder, "--out", tmp_path / "out", "--fov", 90)
     assert result.exit_code == 0, result.output
     clip = Clip(tmp_path / "out" / "train" / "walk")
-    assert clip.size == (352, 640) and len(clip) == 18 and len(Clip(tmp_path / "out" / "val" / "walk")) == 2
+    assert clip.size == (352, 640) and len(clip) == 12
+    assert len(Clip(tmp_path / "out" / "val" / "walk")) == len(Clip(tmp_path / "out" / "test" / "walk")) == 3
     np.testing.assert_allclose(clip.K, [[320, 0, 319.5], [0, 160 * 352 / 180, 175.5], [0, 0, 1]])
 
 
@@ -93,12 +95,12 @@ def test_bad_input(folder, tmp_path):
     bad("horizontal field of view in degrees", folder, *out, "--fov", 200)
     bad("--stride is 0", folder, *out, "--fov", 65, "--stride", 0)
     np.savetxt(tmp_path / "K.txt", [[3000.0, 0, 1920], [0, 3000, 1080], [0, 0, 1]])
-    bad("does not fit pictures of 320x180", folder, *out, "--k-file", tmp_path / "K.txt")
-    bad("must hold 3 numbers a line", folder, *out, "--k-file", tmp_path / "none.txt")
+    bad("belong to another size", folder, *out, "--k-file", tmp_path / "K.txt")
+    bad("must hold the 3x3 intrinsics", folder, *out, "--k-file", tmp_path / "none.txt")
     (tmp_path / "text.mp4").write_text("not a video")
     bad("not a video that OpenCV can read", tmp_path / "text.mp4", *out, "--fov", 65)
     (tmp_path / "empty").mkdir()
-    bad("holds no .png, .jpg or .ppm pictures", tmp_path / "empty", *out, "--fov", 65)
+    bad("holds no pictures", tmp_path / "empty", *out, "--fov", 65)
     bad("divisible by 32", folder, *out, "--fov", 65, "--height", 100)
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from ssmde_lib.data.intrinsics import guess_intrinsics
 from ssmde_lib.errors import UserError
 from ssmde_lib.geometry.camera import backproject
 from ssmde_lib.inference.predictor import Predictor, fold_batch_norm, resize_image
@@ -15,7 +16,6 @@ from ssmde_lib.inference.sources import batches, open_source
 from ssmde_lib.inference.writers import (
     ScaleSmoother,
     VideoFile,
-    guess_intrinsics,
     write_depth_png,
     write_picture,
     write_point_cloud,

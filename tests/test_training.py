@@ -1,6 +1,7 @@
 """The loop: a function of the seed, resumable to the bit, the same over several processes, device-placed."""
 
 import copy
+import json
 import os
 import resource
 import signal
@@ -70,6 +71,10 @@ def weights(model):
     return torch.cat([p.detach().flatten() for p in model.parameters()])
 
 
+def saved_step(folder):
+    return json.loads((folder / "state" / "step.json").read_text())["step"]
+
+
 SHORT = Schedule(steps=4, batch_size=2, log_every=1, save_every=100)
 
 
@@ -109,7 +114,7 @@ def test_sigterm_saves_and_says_so(tmp_path):
     model = TINY.build(0)
     with pytest.raises(UserError, match="after step 2: .* run the stage again"):
         run(tmp_path, SHORT, model=model, objective=Terminated(Losses(), model))
-    assert (tmp_path / "state" / "step.json").read_text() == '{"step": 2}'
+    assert saved_step(tmp_path) == 2
     assert len(read_log(tmp_path / "train.jsonl")) == 2
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
@@ -187,7 +192,7 @@ def test_a_run_that_failed_says_why_and_goes_on_from_its_checkpoint(tmp_path, wh
     model = TINY.build(0)
     with pytest.raises(UserError, match=f"{sentence}.* it goes on from its last checkpoint"):
         run(tmp_path, SAVING, model=model, objective=failing(TEACHER, model))
-    assert (tmp_path / "state" / "step.json").read_text() == '{"step": 2}'
+    assert saved_step(tmp_path) == 2
     assert torch.equal(weights(run(tmp_path, SAVING)[0]), whole_run)
 
 
@@ -241,7 +246,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole(tmp_path, whole_run, no_li
     with pytest.raises(UserError, match=f"no space left for {tmp_path}: .* it goes on from its last checkpoint"):
         run(tmp_path, schedule, model=model, objective=objective)
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-    assert (tmp_path / "state" / "step.json").read_text() == '{"step": 2}'
+    assert saved_step(tmp_path) == 2
     assert [path.name for path in (tmp_path / "state").iterdir() if path.is_dir()] == ["2"]
     model, log = run(tmp_path, schedule)
     assert torch.equal(weights(model), whole_run)

@@ -22,10 +22,9 @@ from ssmde_lib.options import from_options
 from ssmde_lib.prior.degraded import Degradation
 from ssmde_lib.prior.in_domain import FineTuning
 from ssmde_lib.prior.providers import leres_small
-from ssmde_lib.training.schedule import Schedule
+from ssmde_lib.training.schedule import NO_EFFECT, Schedule
 
 NOT_DATA = ("variants", "protocol", "frame_stride")  # fields of a world on which its data do not depend
-NO_EFFECT = ("log_every", "save_every", "workers")  # fields of the schedule on which results do not depend
 
 
 @dataclasses.dataclass(frozen=True)

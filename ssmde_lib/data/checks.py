@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from ssmde_lib import opencv as cv2
+from ssmde_lib.data.intrinsics import check_intrinsics, check_plausible
 from ssmde_lib.data.prepare import MIN_MOTION, THUMBNAIL_WIDTH, motion, thumbnail
 
 MIN_FRAMES = 20  # of a clip that is worth fine-tuning on; a choice
@@ -23,7 +24,8 @@ Images = Series[UInt8[np.ndarray, "h w 3"]]
 
 def check_clip(images: Images, K: Float[np.ndarray, "3 3"]) -> list[str]:
     """All that is wrong with the consecutive pictures of one camera and their intrinsics; empty where nothing is."""
-    sentences = [check_count(len(images)), check_intrinsics(K, images[0].shape[:2])]
+    size = images[0].shape[:2]
+    sentences = [check_count(len(images)), check_intrinsics(K, size) or check_plausible(K, size)]
     if len(images) > 1:
         sentences += [check_motion(images), check_exposure(images)]
     return [sentence for sentence in sentences if sentence]
@@ -34,24 +36,6 @@ def check_count(frames: int) -> str:
     if frames >= MIN_FRAMES:
         return ""
     return f"too few frames: {frames} pictures, {MIN_FRAMES} or more are needed; record longer or lower the stride."
-
-
-def check_intrinsics(K: Float[np.ndarray, "3 3"], size: tuple[int, int]) -> str:
-    """K that was measured at another size, or that no ordinary camera has; `size` is (height, width)."""
-    (height, width), (fx, fy), (cx, cy) = size, np.diag(K)[:2], K[:2, 2]
-    if abs(cx / (width - 1) - 0.5) > 0.15 or abs(cy / (height - 1) - 0.5) > 0.15:
-        return (
-            f"K belongs to another size: its principal point ({cx:.0f}, {cy:.0f}) is that of about "
-            f"{2 * cx + 1:.0f}x{2 * cy + 1:.0f} pixels, the pictures have {width}x{height}; "
-            "scale K with camera.resize_intrinsics."
-        )
-    fov = np.rad2deg(2 * np.arctan(width / 2 / fx))
-    if not 20 < fov < 130 or not 0.5 < fx / fy < 2:
-        return (
-            f"K is implausible: focal lengths {fx:.0f} and {fy:.0f} pixels give a field of view of {fov:.0f} degrees; "
-            "are they in pixels, and of pictures of this size?"
-        )
-    return ""
 
 
 def check_motion(images: Images) -> str:

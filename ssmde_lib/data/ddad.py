@@ -37,14 +37,16 @@ class DdadScene(Sequence):
     TEST: ClassVar[str] = "1"
 
     folder: Path = field(kw_only=True)
-    sweeps: list[str] = field(kw_only=True)
+    sweeps: list[str | None] = field(kw_only=True)  # None: a sample without LiDAR
     T_world_lidar: Float[np.ndarray, "n 4 4"] = field(kw_only=True)
 
     def image(self, i: int) -> UInt8[np.ndarray, "h w 3"]:
         return read_image(self.folder / self.frames[i])
 
-    def depth(self, i: int) -> Float[np.ndarray, "h w"]:
+    def depth(self, i: int) -> Float[np.ndarray, "h w"] | None:
         """The LiDAR sweep, moved from its own pose at its own time into the camera."""
+        if self.sweeps[i] is None:
+            return None
         path = self.folder / self.sweeps[i]
         try:
             with np.load(path) as arrays:
@@ -101,10 +103,11 @@ def read_scene(path: Path, camera: str, split: str) -> DdadScene:
         samples = [
             {data[key]["id"]["name"]: data[key]["datum"] for key in sample["datum_keys"]} for sample in scene["samples"]
         ]
-        if not all(camera in sample and LIDAR in sample for sample in samples):
-            raise UserError(f"{path} has samples without {camera} or {LIDAR}: choose another --camera.")
-        images = [sample[camera]["image"] for sample in samples]
-        sweeps = [sample[LIDAR]["point_cloud"] for sample in samples]
+        seen = [sample for sample in samples if camera in sample]
+        if not seen:
+            raise UserError(f"{path} has no sample of {camera}: choose another --camera.")
+        images = [sample[camera]["image"] for sample in seen]
+        sweeps = [sample[LIDAR]["point_cloud"] if LIDAR in sample else None for sample in seen]
         calibration = read_json(path.parent / "calibration" / f"{scene['samples'][0]['calibration_key']}.json")
         K = intrinsics(calibration["intrinsics"][calibration["names"].index(camera)])
         return DdadScene(
@@ -114,8 +117,9 @@ def read_scene(path: Path, camera: str, split: str) -> DdadScene:
             K,
             np.array([transform(image["pose"]) for image in images]),
             folder=path.parent,
-            sweeps=[sweep["filename"] for sweep in sweeps],
-            T_world_lidar=np.array([transform(sweep["pose"]) for sweep in sweeps]),
+            rejected={f"sample without {camera}": ["?"] * missing} if (missing := len(samples) - len(seen)) else {},
+            sweeps=[sweep["filename"] if sweep else None for sweep in sweeps],
+            T_world_lidar=np.array([transform(sweep["pose"]) if sweep else np.eye(4) for sweep in sweeps]),
         )
     except (KeyError, IndexError, TypeError, ValueError):
         raise UserError(f"{path} is not a whole DGP scene: unpack it again.") from None

@@ -15,10 +15,10 @@ from jaxtyping import Float, UInt8
 
 from ssmde_lib import opencv as cv2
 from ssmde_lib.data.download import Remote, download, unpack
-from ssmde_lib.data.images import read_image
+from ssmde_lib.data.images import list_frames, read_image
 from ssmde_lib.data.kitti_calibration import Calibration, rotation
 from ssmde_lib.data.kitti_tracklets import Tracklet, is_moving, move, read_tracklets, tracklet_mask
-from ssmde_lib.data.prepare import Sequence, choose, list_images, project_points, split_by_rule
+from ssmde_lib.data.prepare import Sequence, choose, project_points, split_by_rule
 from ssmde_lib.errors import UserError
 
 EARTH_RADIUS = 6378137.0  # metres, of the Mercator projection that the official development kit uses
@@ -144,7 +144,7 @@ def find_drives(
     )
     sequences = []
     for folder, camera in itertools.product(chosen, cameras):
-        images = [path.name for path in list_images(folder / f"image_{camera}" / "data")]
+        images = [path.name for path in list_frames(folder / f"image_{camera}" / "data")]
         if images:
             parts = listed_parts(images, listed, folder, camera) if listed else ruled_parts(images, folder.name, split)
             sequences += [make_drive(folder, camera, *part, improved=improved) for part in parts]
@@ -157,14 +157,24 @@ def find_drives(
 def make_drive(
     folder: Path, camera: str, split: str, frames: list[str], targets: set[str] | None = None, improved=None
 ) -> KittiDrive:
+    """The clip of a drive's frames; outside of lists and the test split those without a pose are left out."""
     calibration = Calibration.read(folder.parent, camera)
+    poses, known = drive_poses(folder, frames, calibration), [True] * len(frames)
+    if poses is not None and split != "test" and targets is None:
+        known = np.isfinite(poses).all((1, 2))
+        poses = poses[known]
+    elif poses is not None and not np.isfinite(poses).all():
+        poses = None
+    lost = [frame for frame, kept in zip(frames, known, strict=True) if not kept]
+    frames = [frame for frame, kept in zip(frames, known, strict=True) if kept]
     return KittiDrive(
         f"{folder.name}_{camera}",
         split,
         frames,
         calibration.K,
-        drive_poses(folder, frames, calibration),
+        poses,
         targets=targets,
+        rejected={"no OXTS record": lost} if lost else {},
         folder=folder,
         camera=camera,
         calibration=calibration,
@@ -215,13 +225,14 @@ def read_lists(folder: Path) -> dict[str, dict[tuple[str, str], set[int]]]:
             raise UserError(
                 f"{path} is missing: fetch the Eigen-Zhou lists from their source (docs/data.md) into {folder}."
             )
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        content = path.read_bytes().replace(b"\r\n", b"\n")  # as an editor of Windows ends lines
+        digest = hashlib.sha256(content).hexdigest()
         if not (digest.startswith(begin) and digest.endswith(end)):
             raise UserError(
                 f"{path} is not the published list of {lines} lines (SHA-256 {begin}…{end}): fetch it again."
             )
         listed[split] = {}
-        for drive, frame, side in map(str.split, path.read_text().splitlines()):
+        for drive, frame, side in map(str.split, content.decode().splitlines()):
             listed[split].setdefault((drive, CAMERA_OF_SIDE[side]), set()).add(int(frame))
     return listed
 
@@ -229,13 +240,15 @@ def read_lists(folder: Path) -> dict[str, dict[tuple[str, str], set[int]]]:
 def drive_poses(folder: Path, frames: list[str], calibration: Calibration) -> Float[np.ndarray, "n 4 4"] | None:
     """T_world_cam of every frame by OXTS, metres, the world is the first frame's camera.
 
-    None where a record is missing.
+    nan where a record is missing or damaged, None where all are.
     """
-    paths = [folder / "oxts" / "data" / f"{Path(frame).stem}.txt" for frame in frames]
-    if not all(path.is_file() for path in paths):
+    records = np.array([read_oxts(folder / "oxts" / "data" / f"{Path(frame).stem}.txt") for frame in frames])
+    known = np.isfinite(records).all(1)
+    if not known.any():
         return None
-    T_world_cam = oxts_poses(np.array([read_oxts(path) for path in paths])) @ np.linalg.inv(calibration.T_cam_imu)
-    return np.linalg.inv(T_world_cam[0]) @ T_world_cam
+    T_world_cam = np.full((len(frames), 4, 4), np.nan)
+    T_world_cam[known] = oxts_poses(records[known]) @ np.linalg.inv(calibration.T_cam_imu)
+    return np.linalg.inv(T_world_cam[known][0]) @ T_world_cam
 
 
 def oxts_poses(records: Float[np.ndarray, "n 6"]) -> Float[np.ndarray, "n 4 4"]:
@@ -254,10 +267,11 @@ def oxts_poses(records: Float[np.ndarray, "n 6"]) -> Float[np.ndarray, "n 4 4"]:
 
 
 def read_oxts(path: Path) -> Float[np.ndarray, " 6"]:
+    """The six values of `oxts_poses`, nan where the record is missing or damaged."""
     try:
         return np.array(path.read_text().split()[:6], float).reshape(6)
-    except ValueError:
-        raise UserError(f"{path} is not an OXTS record: unpack the drive again.") from None
+    except (OSError, ValueError):
+        return np.full(6, np.nan)
 
 
 def read_sweep(path: Path) -> Float[np.ndarray, "n 3"]:

@@ -8,12 +8,16 @@ import numpy as np
 import torch
 
 from ssmde_lib import opencv as cv2
-from ssmde_lib.data.images import IMAGE_SUFFIXES, read_image
+from ssmde_lib.data.images import list_frames, read_image, same_size, tell_once
+from ssmde_lib.data.intrinsics import read_intrinsics, same_shape
 from ssmde_lib.errors import UserError
 from ssmde_lib.files import atomic
 
 SPLITS = ("train", "val", "test")
 LEVELS = 65535  # of a pseudo-depth picture; each frame is scaled by its own maximum
+
+DEPTH_SHAPE = 1.3  # greatest factor between the aspect ratios of a depth map and its frame (sides rounded to 32)
+METRES = 0.05, 1000.0  # between these lies the median depth of any scene; outside of them the unit is another one
 
 
 class Clip:
@@ -22,9 +26,9 @@ class Clip:
     def __init__(self, path: str | Path):
         self.path = Path(path)
         self.name = self.path.name
-        self.frames = sorted(p.name for p in self.path.glob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+        self.frames = [path.name for path in list_frames(self.path)]
         if not self.frames:
-            raise UserError(f"{self.path} holds no .png or .jpg frames: point to a folder of images.")
+            raise UserError(f"{self.path} holds no pictures (.png, .jpg, …): point to a folder of images.")
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -46,27 +50,23 @@ class Clip:
     @property
     def depth_units(self) -> float:
         """What a metre is in the 16-bit depth pictures."""
-        if "depth_png_units_per_metre" not in self.about:
+        units = self.about.get("depth_png_units_per_metre")
+        if isinstance(units, bool) or not isinstance(units, int | float) or not 0 < units < 1e6:
             raise UserError(
-                f"{self.path} has depth, but no clip.json that names depth_png_units_per_metre: write it there."
+                f"{self.path} has depth, but no clip.json that names depth_png_units_per_metre "
+                f'(such as {{"depth_png_units_per_metre": 256}}; 1000 for millimetres): write it there.'
             )
-        return self.about["depth_png_units_per_metre"]
+        return units
 
     @cached_property
     def K(self) -> np.ndarray:
-        """Intrinsics, 3x3 float64, pixels of this clip's image size, pixel centres at integers."""
-        path = self.path / "cam.txt"
-        try:
-            return np.loadtxt(path).reshape(3, 3)
-        except (OSError, ValueError):
-            raise UserError(
-                f"{path} must hold the 3x3 intrinsics as 9 numbers: write it for this image size."
-            ) from None
+        """Intrinsics, 3x3 float64, pixels of this clip's image size, pixel centres at integers; checked."""
+        return read_intrinsics(self.path / "cam.txt", self.size)
 
     @cached_property
     def size(self) -> tuple[int, int]:
         """(height, width) of the frames."""
-        return self.image(0).shape[:2]
+        return read_image(self.path / self.frames[0]).shape[:2]
 
     @cached_property
     def poses(self) -> np.ndarray | None:
@@ -93,15 +93,37 @@ class Clip:
         return [i for i in chosen if frame_stride <= i < len(self) - frame_stride]
 
     def image(self, i: int) -> np.ndarray:
-        """Frame i, uint8 h w 3, RGB."""
-        return read_image(self.path / self.frames[i])
+        """Frame i, uint8 h w 3, RGB; a frame of another size than the first is a UserError."""
+        path = self.path / self.frames[i]
+        return same_size(read_image(path), self.size, path)
 
     def depth(self, i: int) -> np.ndarray | None:
         """Depth (z) of frame i, float32 h w, metres, 0 where unknown; None where the clip has none."""
-        path = self.path / "depth" / f"{self.stem(i)}.png"
+        return self.read_depth("depth", i)
+
+    def read_depth(self, folder: str, i: int) -> np.ndarray | None:
+        """Depth of frame i as `depth`, from `depth/` or at full resolution `gt_depth/`.
+
+        Raises:
+            UserError: it is no 16-bit map, of another shape than the frame, or not metres by its unit.
+        """
+        path = self.path / folder / f"{self.stem(i)}.png"
         if not path.is_file():
             return None
-        return read_image(path, cv2.IMREAD_UNCHANGED).astype(np.float32) / self.depth_units
+        values, units = read_map(path, "depth"), self.depth_units
+        if not same_shape(values.shape, self.size, DEPTH_SHAPE):
+            raise UserError(
+                f"{path} has {values.shape[1]}x{values.shape[0]} pixels, its frame {self.size[1]}x{self.size[0]}: "
+                "write the depth of this frame, in its shape."
+            )
+        depth = values.astype(np.float32) / units
+        median = float(np.median(depth[depth > 0])) if values.any() else 1.0
+        if not METRES[0] < median < METRES[1]:
+            raise UserError(
+                f"{path} has a median depth of {median:g} m by the {units:g} units per metre of clip.json: correct "
+                "depth_png_units_per_metre (256 in KITTI, 1000 for millimetres, 5000 in TUM)."
+            )
+        return depth
 
     def dynamic_mask(self, i: int) -> np.ndarray | None:
         """Moving instances of frame i, uint8 h w, 0 is static; None where unknown."""
@@ -115,6 +137,9 @@ def find_clips(root: str | Path, split: str) -> list[Clip]:
     if not root.is_dir():
         raise UserError(f"{root} is not a folder: prepare the data first (notebook 01 or data_scripts/).")
     if (root / "cam.txt").is_file():
+        return [Clip(root)]
+    if not (root / split).is_dir() and list_frames(root):
+        tell_once(f"{root} is taken as one clip; it has no cam.txt with its 3x3 intrinsics, which training needs.")
         return [Clip(root)]
     clips = [Clip(path) for path in sorted((root / split).glob("*")) if path.is_dir()]
     if not clips:
@@ -137,12 +162,34 @@ def write_pseudo_depth_map(path: Path, depth: np.ndarray) -> None:
 
 def read_pseudo_depth(path: str | Path) -> np.ndarray:
     """Relative depth of one frame in (0, 1], float32 h w, far is large (written by `write_pseudo_depth_map`)."""
-    return read_image(path, cv2.IMREAD_UNCHANGED).astype(np.float32) / LEVELS
+    values = read_map(Path(path), "relative depth")
+    if values.min() == values.max():
+        raise UserError(f"{path} has the same value, {values.max()}, everywhere: make the prior's map anew.")
+    return values.astype(np.float32) / LEVELS
+
+
+def read_map(path: Path, what: str) -> np.ndarray:
+    """A 16-bit map of one channel; a picture of 8 bits or in colours is a UserError: its values are not the depth."""
+    values = read_image(path, cv2.IMREAD_UNCHANGED)
+    if values.ndim != 2 or values.dtype != np.uint16:
+        channels = "one channel" if values.ndim == 2 else f"{values.shape[2]} channels (coloured for viewing?)"
+        raise UserError(
+            f"{path} holds {channels} of {values.dtype}, not {what} in 16 bits and one channel: "
+            "write the values themselves as 16-bit PNG."
+        )
+    return values
 
 
 def read_pseudo_frame(clip: Clip, root: Path, i: int) -> torch.Tensor:
-    """Relative depth of frame i, float32 h w."""
-    return torch.from_numpy(read_pseudo_depth(clip_folder(clip, root) / f"{clip.stem(i)}.png"))
+    """Relative depth of frame i, float32 h w; of another size than the clip's it is a UserError."""
+    path = clip_folder(clip, root) / f"{clip.stem(i)}.png"
+    relative_depth = read_pseudo_depth(path)
+    if relative_depth.shape != tuple(clip.size):
+        raise UserError(
+            f"{path} has {relative_depth.shape[1]}x{relative_depth.shape[0]} pixels, "
+            f"its frame {clip.size[1]}x{clip.size[0]}: make the prior's maps of these frames."
+        )
+    return torch.from_numpy(relative_depth)
 
 
 def read_pseudo_clip(clip: Clip, root: Path) -> torch.Tensor:

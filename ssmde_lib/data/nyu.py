@@ -13,8 +13,8 @@ from jaxtyping import Float, UInt8
 from scipy.io import loadmat
 
 from ssmde_lib.data.download import Remote, download
-from ssmde_lib.data.images import read_image
-from ssmde_lib.data.prepare import Sequence, choose, list_images, split_by_rule
+from ssmde_lib.data.images import list_frames, read_image
+from ssmde_lib.data.prepare import Sequence, choose, split_by_rule
 from ssmde_lib.errors import UserError
 
 
@@ -78,7 +78,7 @@ def find_scenes(raw: str | Path, names: tuple[str, ...] = (), split: str | None 
     sequences = labelled(raw) if not names and (raw / "nyu_depth_v2_labeled.mat").is_file() else []
     found = sorted({path.parent for path in raw.glob("**/r-*.ppm")})
     for folder in choose(found, names, raw, lambda folder, name: folder == name):
-        frames = sorted((path.name for path in list_images(folder) if path.name.startswith("r-")), key=picture_time)
+        frames = sorted((path.name for path in list_frames(folder) if path.name.startswith("r-")), key=picture_time)
         for part, kept in split_by_rule(frames, split):
             sequences.append(
                 NyuVideo(folder.name, part, kept, NyuSequence.CAMERA, None, NyuSequence.DISTORTION, folder=folder)

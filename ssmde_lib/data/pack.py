@@ -70,6 +70,11 @@ def import_data(
 def link_splits(folder: Path, out: Path, size: tuple[int, int]) -> None:
     out.mkdir(parents=True, exist_ok=True)
     for split in SPLITS:
+        if not (folder / split).is_dir():
+            raise UserError(
+                f"{folder} has no {split}/: prepare_video.py makes train, val and test of 15 frames or more; "
+                "or set data_folder to one clip in it, which then is all three."
+            )
         for clip in find_clips(folder, split):
             if clip.size != size:
                 there, wanted = ("{}x{}".format(*each) for each in (clip.size, size))
@@ -81,6 +86,11 @@ def link_splits(folder: Path, out: Path, size: tuple[int, int]) -> None:
 
 
 def link(path: Path, target: Path) -> None:
+    """Make `path` a link to `target`, also where it was one to another folder."""
+    if path.is_symlink() and path.readlink() != target:
+        path.unlink()
+    elif path.is_dir() and not path.is_symlink():
+        raise UserError(f"{path} holds the data of an earlier run: remove it, or choose another run.")
     if not path.is_symlink():
         path.symlink_to(target, target_is_directory=True)
 

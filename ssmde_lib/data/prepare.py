@@ -7,7 +7,6 @@ interrupted run left is taken up again.
 
 import json
 import multiprocessing
-import os
 import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,8 +21,9 @@ from tqdm import tqdm
 
 from ssmde_lib import opencv as cv2
 from ssmde_lib.errors import UserError
-from ssmde_lib.files import atomic, write_text
+from ssmde_lib.files import atomic, make_folder, write_text
 from ssmde_lib.geometry.camera import resize_intrinsics
+from ssmde_lib.threads import cores
 
 MIN_MOTION = 0.3  # median optical flow below which a frame is near-static, pixels of a 160 pixel wide picture
 THUMBNAIL_WIDTH = 160
@@ -89,6 +89,7 @@ def prepare(
     if not sequences:
         raise UserError("nothing to prepare: no sequence was found or selected.")
     out = Path(out)
+    make_folder(out)
     total = sum(len(sequence.frames[:limit]) for sequence in sequences)
     with workers(processes) as run, tqdm(total=total, unit="frame") as bar:
         clips = [prepare_clip(sequence, out, size, min_motion, limit, run, bar) for sequence in sequences]
@@ -97,6 +98,10 @@ def prepare(
     for clip in clips:
         for reason, frames in clip["rejected"].items():
             summary["rejected"][reason] = summary["rejected"].get(reason, 0) + len(frames)
+    summary["depth_lost"] = sum(len(clip.get("depth_lost", [])) for clip in clips)
+    reasons = [f"{count} {reason}" for reason, count in summary["rejected"].items()]
+    reasons += [f"the depth of {summary['depth_lost']} damaged"] * bool(summary["depth_lost"])
+    click.echo(f"{out}: {summary['kept']} frames kept; {', '.join(reasons) or 'none'} left out", err=True)
     write_text(out / "summary.json", json.dumps(summary, indent=1))
     return summary
 
@@ -116,14 +121,20 @@ def workers(processes: int):
 
 def prepare_clip(sequence: Sequence, out: Path, size, min_motion: float, limit: int | None, run, bar) -> dict:
     """Write one clip, unless it is there, and return its record."""
-    settings = {"size": list(size), "min_motion": min_motion, "limit": limit, "frames": sequence.frames[:limit]}
+    settings = {
+        "size": list(size),
+        "min_motion": min_motion,
+        "limit": limit,
+        "frames": sequence.frames[:limit],
+        "K": sequence.K.round(6).tolist(),
+    }
     folder, part = out / sequence.split / sequence.name, out / ".part" / sequence.split / sequence.name
     if (folder / "prepared.json").is_file():
         record = json.loads((folder / "prepared.json").read_text())
-        if record.pop("settings") != settings:
-            raise UserError(f"{folder} was prepared with other settings or frames: remove it or choose another --out.")
-        bar.update(len(settings["frames"]))
-        return record
+        if settings | record.pop("settings") == settings:
+            bar.update(len(settings["frames"]))
+            return record
+        click.echo(f"{folder} was prepared with other settings or frames: it is prepared anew.", err=True)
     if (part / "settings.json").is_file() and json.loads((part / "settings.json").read_text()) != settings:
         shutil.rmtree(part)
     write_text(part / "settings.json", json.dumps(settings))
@@ -134,11 +145,14 @@ def prepare_clip(sequence: Sequence, out: Path, size, min_motion: float, limit: 
     record = {"split": sequence.split, "clip": sequence.name, "kept": len(kept), "rejected": rejected}
     if not kept:
         return record
-    for _ in run(partial(write_frame, sequence, part, size), enumerate(kept)):
+    for i, whole in zip(kept, run(partial(write_frame, sequence, part, size), enumerate(kept)), strict=True):
         bar.update()
+        if not whole:
+            record.setdefault("depth_lost", []).append(sequence.frames[i])
     describe_clip(sequence, part, size, kept)
     write_text(part / "prepared.json", json.dumps(record | {"settings": settings}, indent=1))
     folder.parent.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
     part.replace(folder)
     (folder / "settings.json").unlink()
     return record
@@ -184,18 +198,22 @@ def motion(before: UInt8[np.ndarray, "h w"], after: UInt8[np.ndarray, "h w"]) ->
     return float(np.median(np.linalg.norm(flow, axis=-1)))
 
 
-def write_frame(sequence: Sequence, folder: Path, size: tuple[int, int], task: tuple[int, int]) -> None:
-    """Write frame `task` = (number, index in the sequence) with what is known of it.
+def write_frame(sequence: Sequence, folder: Path, size: tuple[int, int], task: tuple[int, int]) -> bool:
+    """Write frame `task` = (number, index in the sequence) with what is known of it; False where its depth is damaged.
 
     The image last, as a sign that all is there.
     """
     number, i = task
     path = folder / f"{number:06d}.jpg"
     if path.is_file():
-        return
+        return True
     image = sequence.image(i)
     K_full, undistort = undistortion(sequence, image.shape[:2])
-    depth = sequence.depth(i)
+    depth, lost = None, False
+    try:
+        depth = sequence.depth(i)
+    except UserError:  # one lost record costs one frame's depth, not the recording
+        lost = True
     if depth is not None:
         depth = undistort(depth, cv2.INTER_NEAREST)
         shrink = scatter_depth if sequence.SPARSE else nearest_depth
@@ -206,6 +224,7 @@ def write_frame(sequence: Sequence, folder: Path, size: tuple[int, int], task: t
         write_image(folder / "movers" / f"{number:06d}.png", dynamic_mask)
     image = cv2.resize(undistort(image, cv2.INTER_LINEAR), size[::-1], interpolation=cv2.INTER_AREA)
     write_image(path, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY))
+    return not lost
 
 
 def undistortion(sequence: Sequence, size: tuple[int, int]):
@@ -307,7 +326,7 @@ def script_options(size: tuple[int, int]):
         click.option(
             "--min-motion", default=MIN_MOTION, show_default=True, help="Drop frames that moved less, pixels of 160."
         ),
-        click.option("--processes", default=os.cpu_count(), show_default=True, type=click.IntRange(1)),
+        click.option("--processes", default=cores(), show_default=True, type=click.IntRange(1)),
     ]
 
     def decorate(command):
@@ -338,8 +357,3 @@ def read_table(path: str | Path, columns: int) -> Float[np.ndarray, "n columns"]
     if table.shape[1] != columns or not len(table):
         raise UserError(f"{path} must hold {columns} numbers a line: download or copy it again.")
     return table
-
-
-def list_images(folder: Path) -> list[Path]:
-    """The image files of a folder, by name."""
-    return sorted(path for path in folder.glob("*") if path.suffix.lower() in (".png", ".jpg", ".jpeg", ".ppm"))

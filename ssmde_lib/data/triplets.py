@@ -1,5 +1,6 @@
 """Target frames with their two source frames, for training."""
 
+import hashlib
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -77,6 +78,18 @@ class Triplets(Dataset):
 
     def __len__(self) -> int:
         return len(self.index)
+
+    def describe(self) -> dict:
+        """What tells this data set from another: counts, size, and a hash of the frames' names and lengths in bytes."""
+        frames = [clip.path / frame for clip in self.clips for frame in clip.frames]
+        listing = "\n".join(f"{path.parent.name}/{path.name} {path.stat().st_size}" for path in frames)
+        return {
+            "clips": len(self.clips),
+            "frames": len(frames),
+            "size": list(self.size),
+            "frame_stride": self.frame_stride,
+            "files": hashlib.sha256(listing.encode()).hexdigest()[:12],
+        }
 
     def __getitem__(self, item: int) -> dict:
         c, i = self.index[item]

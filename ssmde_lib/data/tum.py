@@ -14,8 +14,8 @@ from scipy.spatial.transform import Rotation, Slerp
 
 from ssmde_lib import opencv as cv2
 from ssmde_lib.data.download import Remote, download, unpack
-from ssmde_lib.data.images import read_image
-from ssmde_lib.data.prepare import Sequence, choose, list_images, prepare, read_table, script_options, split_by_rule
+from ssmde_lib.data.images import list_frames, read_image
+from ssmde_lib.data.prepare import Sequence, choose, prepare, read_table, script_options, split_by_rule
 from ssmde_lib.errors import UserError
 
 MAX_DEPTH_DELAY = 0.02  # seconds between a picture and its depth
@@ -134,13 +134,13 @@ def read_sequence(kind: type[TumSequence], folder: Path, split: str | None) -> l
     """The clips of one recording; frames outside of the trajectory are rejected."""
     name = folder.name.removeprefix(kind.PREFIX)
     (fx, fy, cx, cy), distortion = kind.camera(name)
-    images = list_images(folder / "rgb")
+    images = in_time(list_frames(folder / "rgb"))
     if not images:
         raise UserError(f"{folder / 'rgb'} holds no pictures: unpack the sequence again.")
     times = timestamps(images)
     T_world_cam, known = interpolate_poses(read_table(folder / "groundtruth.txt", 8), times)
     T_world_cam = kind.to_cam(T_world_cam)
-    depth_files = match_depth(images, times, list_images(folder / "depth"))
+    depth_files = match_depth(images, times, list_frames(folder / "depth"))
     sequences = []
     for part, indices in split_by_rule(
         list(np.flatnonzero(known)), "test" if split is None and name in kind.TEST else split
@@ -157,6 +157,10 @@ def read_sequence(kind: type[TumSequence], folder: Path, split: str | None) -> l
         )
     sequences[0].rejected = {"no pose": [images[i].name for i in np.flatnonzero(~known)]} if not known.all() else {}
     return sequences
+
+
+def in_time(paths: list[Path]) -> list[Path]:
+    return [paths[i] for i in np.argsort(timestamps(paths), kind="stable")] if paths else []
 
 
 def timestamps(paths: list[Path]) -> Float[np.ndarray, " n"]:
@@ -185,6 +189,8 @@ def interpolate_poses(
     trajectory: Float[np.ndarray, "m 8"], times: Float[np.ndarray, " n"]
 ) -> tuple[Float[np.ndarray, "n 4 4"], Bool[np.ndarray, " n"]]:
     """Poses at the given times from lines `time tx ty tz qx qy qz qw`, and which times have close enough poses."""
+    # Where tracking was lost, trackers write nan or a quaternion of zeros.
+    trajectory = trajectory[np.isfinite(trajectory).all(1) & (np.linalg.norm(trajectory[:, 4:], axis=1) > 0.5)]
     trajectory = trajectory[np.unique(trajectory[:, 0], return_index=True)[1]]
     if len(trajectory) < 2:
         raise UserError("groundtruth.txt needs at least two poses: unpack the sequence again.")

@@ -1,20 +1,24 @@
 """Any folder of pictures or video file: intrinsics from a field of view, EXIF or a K file; every stride-th frame."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from math import hypot, radians, tan
+from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float, UInt8
-from PIL import ExifTags, Image
 
 from ssmde_lib import opencv as cv2
-from ssmde_lib.data.images import read_image
-from ssmde_lib.data.prepare import Sequence, list_images, read_table, split_by_rule
+from ssmde_lib.data.images import is_still, list_frames, read_image, same_size
+from ssmde_lib.data.intrinsics import find_intrinsics
+from ssmde_lib.data.layout import SPLITS, Clip
+from ssmde_lib.data.prepare import Sequence
 from ssmde_lib.errors import UserError
 
-DIAGONAL_35MM = hypot(36, 24)  # millimetres, of the film that EXIF's equivalent focal length refers to
+MAX_FPS = 240.0  # a header that says more gives the container's clock, not the camera's
 
 
 @dataclass
@@ -28,7 +32,13 @@ class Pictures(Sequence):
     folder: Path = field(kw_only=True)
 
     def image(self, i: int) -> UInt8[np.ndarray, "h w 3"]:
-        return read_image(self.folder / self.frames[i])
+        path = self.folder / self.frames[i]
+        return same_size(read_image(path), self.size, path)
+
+    @cached_property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the first picture, which all must have."""
+        return read_image(self.folder / self.frames[0]).shape[:2]
 
 
 @dataclass
@@ -39,10 +49,11 @@ class Video(Sequence):
     LICENCE: ClassVar[str] = "the user's own"
 
     path: Path = field(kw_only=True)
+    fps: float = field(kw_only=True, default=30.0)
     position: int = field(kw_only=True, default=0)
 
     def __post_init__(self):
-        self.capture = cv2.VideoCapture(str(self.path))
+        self.capture, self.FPS = cv2.VideoCapture(str(self.path)), self.fps
 
     def image(self, i: int) -> UInt8[np.ndarray, "h w 3"]:
         number = int(self.frames[i])
@@ -64,77 +75,117 @@ def open_recording(
     stride: int = 1,
     split: str | None = None,
 ) -> list[Sequence]:
-    """The clips of a folder of pictures or a video file; intrinsics as `find_intrinsics`.
+    """The clips of a folder of pictures or a video file; intrinsics as `find_intrinsics`, or of a cam.txt beside them.
 
-    Raises UserError on what cannot be read.
+    Raises:
+        UserError: the source cannot be read.
     """
     source = Path(source)
     if stride < 1:
         raise UserError(f"--stride is {stride}: give 1 or more.")
     if source.is_dir():
-        frames = [path.name for path in list_images(source)][::stride]
+        frames = [path.name for path in list_frames(source)][::stride]
         if not frames:
             raise UserError(
-                f"{source} holds no .png, .jpg or .ppm pictures: point to a folder of pictures or a video file."
+                f"{source} holds no pictures (.png, .jpg, …): point to a folder of pictures or a video file."
             )
 
         def make(name, frames):
             return Pictures(source.name, name, frames, np.eye(3), folder=source)
     elif source.is_file():
-        capture = cv2.VideoCapture(str(source))
-        frames = [str(number) for number in range(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), stride)]
-        if not frames:
-            raise UserError(f"{source} is not a video that OpenCV can read: convert it to H.264 .mp4 first.")
+        if is_still(source):
+            raise UserError(f"{source} is one picture: depth from video needs a folder of pictures or a video file.")
+        count, fps = video_facts(source)
+        frames = [str(number) for number in range(0, count, stride)]
 
         def make(name, frames):
-            return Video(source.stem, name, frames, np.eye(3), path=source)
+            return Video(source.stem, name, frames, np.eye(3), path=source, fps=fps)
     else:
         raise UserError(f"{source} does not exist: point to a folder of pictures or a video file.")
-    sequences = [make(*part) for part in split_by_rule(frames, split)]
+    sequences = [make(*part) for part in split_blocks(frames, split)]
     size = sequences[0].image(0).shape[:2]
+    beside = (source if source.is_dir() else source.parent) / "cam.txt"
+    if fov is None and k_file is None and beside.is_file():
+        k_file = beside
     K = find_intrinsics(size, fov, k_file, source / frames[0] if source.is_dir() else None)
     for sequence in sequences:
         sequence.K = K
     return sequences
 
 
-def find_intrinsics(
-    size: tuple[int, int], fov: float | None = None, k_file: str | Path | None = None, picture: Path | None = None
-) -> Float[np.ndarray, "3 3"]:
-    """K of images of (height, width), from a 3x3 text file, a horizontal field of view in degrees, or EXIF.
+def video_facts(path: Path) -> tuple[int, float]:
+    """Frames and frames a second of a video; counted where its header does not say, as in recordings of a browser.
 
-    The principal point of the last two is the middle of the picture, pixel centres at integers.
+    Raises:
+        UserError: it is no video that OpenCV reads.
     """
-    height, width = size
-    if k_file is not None:
-        K = read_table(k_file, 3)
-        if K.shape != (3, 3) or not (0.2 < K[0, 2] / width < 0.8 and 0.2 < K[1, 2] / height < 0.8):
-            raise UserError(
-                f"{k_file} does not fit pictures of {width}x{height}: "
-                "give the 3x3 K for the original size of the pictures."
-            )
-        return K
-    if fov is not None:
-        if not 1 < fov < 170:
-            raise UserError(
-                f"--fov is {fov}: give the horizontal field of view in degrees, "
-                "between 1 and 170 (a phone has about 65)."
-            )
-        focal = width / 2 / tan(radians(fov) / 2)
-    else:
-        focal = exif_focal(picture) * hypot(height, width) / DIAGONAL_35MM if picture else 0
-        if not focal:
-            raise UserError(
-                "intrinsics are unknown: give --fov (a phone has about 65 degrees) or --k-file; "
-                "no EXIF focal length was found."
-            )
-    return np.array([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]])
+    with quiet_opencv():
+        capture = cv2.VideoCapture(str(path))
+        count, fps = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), capture.get(cv2.CAP_PROP_FPS)
+        if not (count > 0 and 0 < fps <= MAX_FPS):
+            times = []
+            while capture.grab():
+                times.append(capture.get(cv2.CAP_PROP_POS_MSEC))
+            count, span = len(times), times[-1] - times[0] if times else 0
+            fps = 1000 * (count - 1) / span if span > 0 else 10.0
+    if not count:
+        raise UserError(f"{path} is not a video that OpenCV can read: convert it to H.264 .mp4 first.")
+    return count, fps
 
 
-def exif_focal(picture: Path) -> float:
-    """The 35 mm equivalent focal length in millimetres, 0 where EXIF does not say."""
-    with Image.open(picture) as image:
-        return float(image.getexif().get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.FocalLengthIn35mmFilm, 0))
+@contextmanager
+def quiet_opencv() -> Iterator[None]:
+    """Keep OpenCV from saying, by its log or straight to the terminal, what we say in a sentence of our own."""
+    level, terminal = cv2.utils.logging.getLogLevel(), os.dup(2)
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(terminal, 2)
+        os.close(terminal)
+        cv2.utils.logging.setLogLevel(level)
+
+
+def require_motion(summary: dict, source: str | Path) -> None:
+    """Raise UserError where what `prepare` kept of a recording is too little for triplets: a static camera."""
+    if summary["clips"][0]["kept"] < 3:
+        raise UserError(
+            f"{source} has fewer than 3 frames with motion (the camera stands still?): depth is learned from its "
+            "motion; film while walking, or keep all frames by --min-motion 0 of data_scripts/prepare_video.py."
+        )
+
+
+def require_apart(sequences: list[Sequence], out: str | Path) -> None:
+    """Raise UserError where frames of a recording lie in another split of `out` already: no frame may be in two."""
+    splits = {sequence.split for sequence in sequences}
+    for sequence in sequences:
+        for other in set(SPLITS) - splits:
+            folder = Path(out) / other / sequence.name
+            about = Clip(folder).about if (folder / "clip.json").is_file() else {}
+            same = about.get("source") == f"{sequence.SOURCE} {sequence.name}"
+            if same and set(about.get("source_frames", [])) & set(sequence.frames):
+                raise UserError(
+                    f"{folder} holds frames of this recording: leave --split out (it is divided by rule), "
+                    "choose another --out, or remove that folder."
+                )
+
+
+def split_blocks(frames: list, split: str | None) -> list[tuple[str, list]]:
+    """(split, frames) of a recording: all in the named split, else three blocks of time.
+
+    The last two tenths are `val` and `test`. The frame before each of these two is dropped, so that no neighbours are
+    in two splits. A recording too short for triplets in each block is all `train`.
+    """
+    block = max(3, len(frames) // 10)
+    if split or len(frames) < 5 * block:
+        return [(split or "train", frames)]
+    return [
+        ("train", frames[: -2 * block - 2]),
+        ("val", frames[-2 * block - 1 : -block - 1]),
+        ("test", frames[-block:]),
+    ]
 
 
 def calibrate(

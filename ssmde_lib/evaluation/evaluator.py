@@ -9,7 +9,7 @@ from jaxtyping import Float, UInt8
 from tqdm import tqdm
 
 from ssmde_lib import opencv as cv2
-from ssmde_lib.data.images import read_image
+from ssmde_lib.data.images import tell_once
 from ssmde_lib.data.layout import Clip
 from ssmde_lib.errors import UserError
 from ssmde_lib.evaluation.protocols import Protocol
@@ -39,9 +39,23 @@ def evaluate_clips(
 
     Where a clip names `targets` (a benchmark's list) only these count.
     """
+    for clip in clips:
+        tell_unmatched(clip)
     samples = predictions_of(predict, clips, protocol, batch)
     total = sum(len(clip) for clip in clips)
     return evaluate(tqdm(samples, total=total, disable=not progress, mininterval=5, ncols=90), protocol)
+
+
+def tell_unmatched(clip: Clip) -> None:
+    """Say on the terminal which depth maps of a clip belong to none of its frames."""
+    stems = {clip.stem(i) for i in range(len(clip))}
+    maps = [path for folder in ("gt_depth", "depth") for path in sorted((clip.path / folder).glob("*.png"))]
+    others = [path for path in maps if path.stem not in stems]
+    if others:
+        tell_once(
+            f"{clip.path}: {len(others)} of {len(maps)} depth maps are named like no frame ({others[0].name}; "
+            f"the frames: {clip.frames[0]} to {clip.frames[-1]}): give them the frames' names."
+        )
 
 
 def predictions_of(predict: Predict, clips: list[Clip], protocol: Protocol, batch: int) -> Iterator[Sample]:
@@ -59,10 +73,8 @@ def predictions_of(predict: Predict, clips: list[Clip], protocol: Protocol, batc
 
 def read_truth(clip: Clip, i: int) -> Float[np.ndarray, "h w"] | None:
     """True depth of frame i in metres, 0 where unknown; at full resolution where `gt_depth/` exists."""
-    path = clip.path / "gt_depth" / f"{clip.stem(i)}.png"
-    if not path.is_file():
-        return clip.depth(i)
-    return read_image(path, cv2.IMREAD_UNCHANGED).astype(np.float32) / clip.depth_units
+    full = clip.read_depth("gt_depth", i)
+    return clip.depth(i) if full is None else full
 
 
 def predict_averaged(
@@ -90,8 +102,15 @@ def evaluate(samples: Iterable[Sample], protocol: Protocol) -> Results:
         if record:
             records.append(record)
     if not records:
+        if not seen:
+            raise UserError(
+                "no frame has a depth map of its name: a clip keeps the depth of NAME.jpg as depth/NAME.png, "
+                "16 bits, with depth_png_units_per_metre in clip.json (docs/data.md)."
+            )
         raise UserError(
-            f"no image has valid ground truth for protocol {protocol.name!r}: point to clips with a depth/ folder."
+            f"the depth maps of all {len(seen)} images hold nothing between {protocol.min_depth:g} and "
+            f"{protocol.max_depth:g} m, as protocol {protocol.name!r} wants it: check that they are not empty, "
+            "and depth_png_units_per_metre in clip.json."
         )
     return Results(protocol, records)
 

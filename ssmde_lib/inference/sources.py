@@ -1,8 +1,6 @@
 """Where pictures come from: an image, a folder, a video or a webcam, in batches."""
 
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +8,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 from ssmde_lib import opencv as cv2
-from ssmde_lib.data.images import IMAGE_SUFFIXES, read_image
+from ssmde_lib.data.images import is_still, list_frames, read_image
+from ssmde_lib.data.video import quiet_opencv, video_facts
 from ssmde_lib.errors import UserError
 
 
@@ -28,21 +27,21 @@ class Source:
 
 
 def open_source(source: str | Path, limit: int | None = None) -> Source:
-    """An image, a folder of images (read in the order of their names), a video file, or a webcam's number.
+    """An image, a folder of images (read in the natural order of their names), a video file, or a webcam's number.
 
     A picture that cannot be read comes as its UserError in the picture's place, so that the others are not lost.
     """
     path = Path(source)
     if path.is_dir():
-        paths = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)[:limit]
+        paths = list_frames(path)[:limit]
         if not paths:
-            raise UserError(f"{path} holds no .png or .jpg images: point to a folder of images.")
+            raise UserError(f"{path} holds no images (.png, .jpg, …): point to a folder of images.")
         return Source(read_images(paths), len(paths), moving=False)
     if str(source).isdigit() and not path.exists():
         return open_video(int(source), f"webcam {source}", "check that it is plugged in and its number right", limit)
     if not path.is_file():
         raise UserError(f"{source} does not exist: give an image, a folder, a video or a webcam's number.")
-    if path.suffix.lower() in IMAGE_SUFFIXES:
+    if is_still(path):
         return Source(read_images([path]), 1, moving=False)
     return open_video(str(path), str(path), "check the file, or convert it to .mp4 or .webm", limit)
 
@@ -60,24 +59,9 @@ def open_video(source: str | int, name: str, way_out: str, limit: int | None) ->
         capture = cv2.VideoCapture(source)
     if not capture.isOpened():
         raise UserError(f"{name} cannot be opened as a video: {way_out}.")
-    count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) or None
+    count, fps = video_facts(Path(source)) if isinstance(source, str) else (None, capture.get(cv2.CAP_PROP_FPS) or 10.0)
     count = min(count, limit) if count and limit else count or limit
-    return Source(read_video(capture, limit), count, moving=True, fps=capture.get(cv2.CAP_PROP_FPS) or 10.0)
-
-
-@contextmanager
-def quiet_opencv() -> Iterator[None]:
-    """Keep OpenCV from saying, by its log or straight to the terminal, what we say in a sentence of our own."""
-    level, terminal = cv2.utils.logging.getLogLevel(), os.dup(2)
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    with open(os.devnull, "w") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(terminal, 2)
-        os.close(terminal)
-        cv2.utils.logging.setLogLevel(level)
+    return Source(read_video(capture, limit), count, moving=True, fps=fps)
 
 
 def read_video(capture: cv2.VideoCapture, limit: int | None) -> Iterator[tuple[str, UInt8[np.ndarray, "h w 3"]]]:

@@ -1,16 +1,20 @@
 """Files that a prediction leaves: depth and colour pictures, point clouds, video."""
 
 import json
+from math import ceil, sqrt
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
 from ssmde_lib import opencv as cv2
+from ssmde_lib.data.video import quiet_opencv
 from ssmde_lib.errors import UserError
 from ssmde_lib.files import make_folder
+from ssmde_lib.inference.cameras import Camera
 from ssmde_lib.inference.colours import colourise
-from ssmde_lib.inference.sources import quiet_opencv
+
+MAX_POINTS = 1_000_000  # of a point cloud, where no stride is given
 
 
 class ScaleSmoother:
@@ -52,26 +56,23 @@ def write_point_cloud(
     image: UInt8[np.ndarray, "h w 3"],
     K: Float[np.ndarray, "3 3"],
     far: float | None = None,
+    stride: int | None = None,
 ) -> None:
     """Binary .ply of coloured points in the camera's frame (x right, y down, z forward).
 
-    Points beyond `far` are left out.
+    Points beyond `far` are left out; of a row and a column only every `stride`-th pixel is written, by default of as
+    few as make a million points: a frame of 4K then has 14 MB.
     """
-    y, x = np.mgrid[: depth.shape[0], : depth.shape[1]]
+    stride = stride or ceil(sqrt(depth.size / MAX_POINTS))
+    y, x = np.mgrid[: depth.shape[0] : stride, : depth.shape[1] : stride]
+    depth, image = depth[::stride, ::stride], image[::stride, ::stride]
     keep = depth < (far or np.inf)
-    rays = np.stack([x, y, np.ones_like(x)], -1)[keep] @ np.linalg.inv(K).T
+    rays = np.stack([x[keep], y[keep], np.ones(keep.sum())], -1) @ np.linalg.inv(K).T
     points = np.empty(keep.sum(), [("xyz", "<f4", 3), ("rgb", "u1", 3)])
     points["xyz"], points["rgb"] = rays * depth[keep][:, None], image[keep]
     header = ["ply", "format binary_little_endian 1.0", f"element vertex {len(points)}"]
     header += [f"property float {axis}" for axis in "xyz"] + [f"property uchar {c}" for c in ("red", "green", "blue")]
     Path(path).write_bytes(("\n".join([*header, "end_header"]) + "\n").encode() + points.tobytes())
-
-
-def guess_intrinsics(size: tuple[int, int], field_of_view: float = 60.0) -> Float[np.ndarray, "3 3"]:
-    """K of a camera with this horizontal field of view in degrees; the axis meets the centre of an (h, w) image."""
-    h, w = size
-    focal = w / 2 / np.tan(np.deg2rad(field_of_view) / 2)
-    return np.array([[focal, 0, (w - 1) / 2], [0, focal, (h - 1) / 2], [0, 0, 1]])
 
 
 class VideoFile:
@@ -103,14 +104,16 @@ class VideoFile:
 class PredictionWriter:
     """Predicts batches and writes their files; of a moving source the scale and the colours are kept steady."""
 
-    def __init__(self, out: Path, pictures, max_depth: float, intrinsics, network: str):
-        self.out, self.intrinsics, self.max_depth, self.written = out, intrinsics, max_depth, 0
-        self.network = network
+    def __init__(
+        self, out: Path, pictures, max_depth: float, network: str, camera: Camera | None, ply_stride: int | None = None
+    ):
+        self.out, self.camera, self.max_depth, self.written = out, camera, max_depth, 0
+        self.network, self.ply_stride = network, ply_stride
         self.units = int(65535 / max_depth)  # one unit for all frames, the finest that holds the network's range
         self.steady = ScaleSmoother() if pictures.moving else None
         self.video = VideoFile(out / "side_by_side.webm", pictures.fps) if pictures.moving else None
         self.near = self.far = None
-        for folder in ("depth", "colour", *(["cloud"] if intrinsics else [])):
+        for folder in ("depth", "colour", *(["cloud"] if camera else [])):
             make_folder(out / folder)
 
     def write(self, images: list, predictor) -> None:
@@ -128,9 +131,10 @@ class PredictionWriter:
         write_picture(self.out / "colour" / f"{name}.png", colours)
         if self.video:
             self.video.write(np.concatenate([image, colours], 0 if image.shape[1] > 2 * image.shape[0] else 1))
-        if self.intrinsics:
-            K = self.intrinsics(depth.shape)
-            write_point_cloud(self.out / "cloud" / f"{name}.ply", depth, image, K, far=0.99 * self.max_depth)
+        K = self.camera(name, depth.shape) if self.camera else None
+        if K is not None:
+            cloud, far = self.out / "cloud" / f"{name}.ply", 0.99 * self.max_depth
+            write_point_cloud(cloud, depth, image, K, far, self.ply_stride)
 
     def close(self) -> None:
         if self.video:

@@ -59,5 +59,25 @@ def open_checkpoint(path: str | Path, device: str = "cpu"):
         raise UserError(
             f"{path} does not exist: train it first (notebooks 04, 06, 08) or choose a bundled one in {WEIGHTS}."
         ) from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror or error}): choose a .safetensors file.") from None
     except SafetensorError:
-        raise UserError(f"{path} is damaged or not a safetensors file: delete it and run its stage again.") from None
+        raise UserError(f"{path} {what_it_is(Path(path))}.") from None
+
+
+def what_it_is(path: Path) -> str:
+    """What a file is that is no whole safetensors file, by its first bytes, and what to do."""
+    with path.open("rb") as file:
+        begin = file.read(64)
+    if begin.startswith(b"version https://git-lfs"):
+        return "is a pointer of Git LFS, not the file: fetch it by `git lfs pull`"
+    if begin.startswith((b"PK\x03\x04", b"\x80")) or path.suffix.lower() in (".pth", ".pt", ".tar", ".bin"):
+        return (
+            "is a PyTorch checkpoint of another project's layout: read are this library's .safetensors, a folder with "
+            "Monodepth2's encoder.pth and depth.pth, and SC-Depth's .ckpt; other networks need their own code"
+        )
+    if begin.lstrip().lower().startswith((b"<!doctype", b"<html")):
+        return "is a web page, not weights: download the file itself"
+    if path.suffix == ".safetensors":
+        return "is cut or damaged: run its stage again, or download it again"
+    return "is no safetensors file: choose one written by a training stage"

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from ssmde_lib.errors import UserError, disk_is_full
+from ssmde_lib.files import make_folder
 from ssmde_lib.pipeline.parameters import (
     check_names,
     find_root,
@@ -64,7 +65,7 @@ def run_notebook(name: str, overrides: dict, output: Path | None = None, attempt
     overrides = {key: declared[key].check(value) for key, value in overrides.items()}
     run_folder = runs_folder(root) / overrides.get("run", declared["run"].default)
     output = (output or run_folder / "notebooks" / path.name).resolve()
-    output.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(output.parent)
     kernels = []
 
     class KnownKernelManager(AsyncKernelManager):

@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,7 +64,10 @@ class Parameter:
             return value
         if self.kind == "float" and type(value) is int:
             return float(value)
-        raise UserError(f"parameter {self.name} must be {self.kind}, not {value!r} ({type(value).__name__}).")
+        hint = ""
+        if self.kind == "float" and isinstance(value, str) and re.fullmatch(r"[+-]?\d+e[+-]?\d+", value, re.IGNORECASE):
+            hint = f": YAML reads a number without a decimal point as text; write {value.lower().replace('e', '.0e')}"
+        raise UserError(f"parameter {self.name} must be {self.kind}, not {value!r} ({type(value).__name__}){hint}.")
 
     def parse(self, text: str):
         """The value that a command-line text stands for."""

@@ -61,6 +61,14 @@ def train_network(
         for net, name in ((model.depth_net, "depth"), (model.pose_net, "pose")):
             net.load_state_dict(same_architecture(net, start / f"{name}.safetensors").state_dict())
     objective = Objective(losses, model)
+    settings = {
+        "losses": dataclasses.asdict(losses),
+        "architecture": dataclasses.asdict(architecture),
+        "data": triplets.describe(),
+        "pseudo": str(pseudo) if pseudo else None,
+        "labels": str(labels) if labels else None,
+        "start": str(start) if start else None,
+    }
     log = train(
         model,
         objective,
@@ -68,6 +76,7 @@ def train_network(
         schedule,
         seed=seed,
         folder=folder,
+        settings=settings,
         validate=(lambda trained: validate(trained.depth_net.eval())) if validate else None,
         validate_every=validate_every,
     )

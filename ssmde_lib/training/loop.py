@@ -4,7 +4,6 @@ All randomness is a function of (seed, step): the batch drawn, its augmentation,
 that was killed and resumed therefore sees exactly what an undisturbed one would have seen.
 """
 
-import math
 import signal
 import threading
 import time
@@ -22,7 +21,7 @@ from tqdm import tqdm
 from ssmde_lib.errors import UserError, translate_errors
 from ssmde_lib.training.batch import Batch, prepare_batch
 from ssmde_lib.training.schedule import Schedule, StepSampler, seeded
-from ssmde_lib.training.state import restore, save, write_log
+from ssmde_lib.training.state import Log, restore, save
 
 
 class TrainingObjective(Protocol):
@@ -49,6 +48,7 @@ def train(
     seed: int,
     folder: Path,
     prepare: Callable[[dict[str, Tensor], torch.Generator], Batch] = prepare_batch,
+    settings: dict | None = None,
     validate: Callable[[nn.Module], dict] | None = None,
     validate_every: int = 0,
     progress_bar: bool = True,
@@ -56,112 +56,109 @@ def train(
     """Train `model` in place and return the log, which is also written to `folder/train.jsonl`.
 
     The objective sees the items of `data` as `prepare` makes them. `folder/state` keeps the full state until the run
-    ends; a run that finds one goes on from it. SIGTERM saves the state and raises UserError. So do running out of
-    memory or disk, a loader worker that is lost, and a loss that is not finite; the next run then goes on from the last
-    state saved.
+    ends; a run that finds one goes on from it. `settings` is what else the result depends on, as JSON.
+
+    Raises:
+        UserError: SIGTERM or Ctrl-C came, and the state is saved; memory or disk ran out, a loader worker was lost or a
+            loss is not finite, where the next run goes on from the last state saved; the state has other settings.
     """
     accelerator = Accelerator(mixed_precision=schedule.precision, gradient_accumulation_steps=schedule.accumulate)
     if schedule.channels_last:
         model.to(memory_format=torch.channels_last)
     groups = [{"params": part.parameters(), "warmed": name == "depth_net"} for name, part in model.named_children()]
     optimizer = torch.optim.Adam(groups, lr=schedule.learning_rate, fused=True)
-    with (
-        stop_signal() as stopped,
-        translate_errors(
-            folder,
-            "batch_size or width, or raise accumulate",
-            "run the stage again; it goes on from its last checkpoint",
-        ),
-    ):
+    settings = {"schedule": schedule.that_matter(), "seed": seed, **(settings or {})}
+    lower, again = (
+        "batch_size or width, or raise accumulate",
+        "run the stage again; it goes on from its last checkpoint",
+    )
+    with stop_signals() as stopped, translate_errors(folder, lower, again):
         prepared, optimizer = accelerator.prepare(torch.compile(model) if schedule.compile else model, optimizer)
-        accelerator.register_for_checkpointing(objective)
-        device, process = accelerator.device, accelerator.process_index
-        state, log_path = folder / "state", folder / "train.jsonl"
-        start, log = restore(accelerator, state, log_path)
-        sampler = StepSampler(len(data), schedule, seed, start, process, accelerator.num_processes)
-        loader = iter(
-            DataLoader(data, batch_sampler=sampler, num_workers=schedule.workers, pin_memory=device.type == "cuda")
-        )
-        bar = tqdm(
-            range(start, schedule.steps),
-            disable=not (progress_bar and accelerator.is_main_process),
-            mininterval=5,
-            ncols=90,
-        )
-        sums: dict[str, Tensor] = {}
-        began = time.perf_counter()
-        for step in bar:
+        state, log = folder / "state", Log(folder / "train.jsonl")
+        accelerator.register_for_checkpointing(objective, log)
+        start = restore(accelerator, state, settings)
+        saved = time.perf_counter()
+        items = load_items(accelerator, data, schedule, seed, start)
+        show = progress_bar and accelerator.is_main_process
+        for step in (bar := tqdm(range(start, schedule.steps), disable=not show, mininterval=5, ncols=90)):
             for group in optimizer.param_groups:
                 group["lr"] = schedule.learning_rate_at(step, group["warmed"])
-            generator = seeded(seed, step, device, process)
+            generator = seeded(seed, step, accelerator.device, accelerator.process_index)
             for _ in range(schedule.accumulate):
-                items = {key: value.to(device, non_blocking=True) for key, value in next(loader).items()}
-                batch = prepare(items, generator)
+                batch = prepare(next(items), generator)
                 with accelerator.accumulate(prepared):
                     terms = objective(prepared, batch, step / schedule.steps, generator)
                     accelerator.backward(sum(terms.values()))
                     optimizer.step()
                     optimizer.zero_grad()
-                for name, term in terms.items():
-                    sums[name] = sums.get(name, 0) + term.detach() / schedule.accumulate
+                log.add(terms, 1 / schedule.accumulate)
             objective.after_step(model, step)
             done = step + 1
             logged = done % schedule.log_every == 0 or done == schedule.steps
             if logged:
-                steps_logged = done - max(start, (done - 1) // schedule.log_every * schedule.log_every)
-                record = {"step": done, **{name: value.item() / steps_logged for name, value in sums.items()}}
-                check_finite(record)
-                sums = {}
-                record["seconds"] = round(time.perf_counter() - began, 2)
+                record = log.close_record(done)
+                bar.set_postfix_str(f"loss {sum(record[name] for name in terms):.4f}")
                 if validate and validate_every and (done % validate_every == 0 or done == schedule.steps):
                     record |= validate(model)
                     model.train()
-                log.append(record)
-                if accelerator.is_main_process:
-                    write_log(log_path, log)
-                bar.set_postfix_str(f"loss {sum(v for k, v in record.items() if k in terms):.4f}")
-            stop = must_stop(accelerator, stopped, logged)
-            if stop or (done % schedule.save_every == 0 and done < schedule.steps):
-                save(accelerator, state, done)
-            if stop:
+            due = time.perf_counter() - saved > schedule.save_seconds
+            stop, due = agree(accelerator, (bool(stopped), due), logged)
+            if done < schedule.steps and (stop or due or done % schedule.save_every == 0):
+                save(accelerator, state, done, settings)
+                saved = time.perf_counter()
+            if logged and accelerator.is_main_process:
+                log.write()
+            if stop and done < schedule.steps:
                 raise UserError(
-                    f"stopped by SIGTERM after step {done}: the state is in {state}; run the stage again to go on."
+                    f"stopped by {stopped[0]} after step {done}: the state is in {state}; run the stage again to go on."
                 )
     accelerator.wait_for_everyone()
     accelerator.free_memory()
-    return log
+    return log.records
 
 
-def check_finite(record: dict) -> None:
-    bad = [name for name, value in record.items() if not math.isfinite(value)]
-    if bad:
-        raise UserError(
-            f"loss term {bad[0]!r} is not finite before step {record['step']}: "
-            "lower learning_rate or set precision to no."
-        )
+def load_items(
+    accelerator: Accelerator, data: Dataset, schedule: Schedule, seed: int, start: int
+) -> Iterator[dict[str, Tensor]]:
+    """The collated items of the micro-batches of this process from step `start` on, on its device."""
+    device, process = accelerator.device, accelerator.process_index
+    sampler = StepSampler(len(data), schedule, seed, start, process, accelerator.num_processes)
+    pinned = device.type == "cuda"
+    for batch in DataLoader(data, batch_sampler=sampler, num_workers=schedule.workers, pin_memory=pinned):
+        yield {key: value.to(device, non_blocking=True) for key, value in batch.items()}
 
 
-def must_stop(accelerator: Accelerator, stopped: threading.Event, logged: bool) -> bool:
-    """Whether any of the processes has got SIGTERM: they stop at the same step.
+def agree(accelerator: Accelerator, flags: tuple[bool, ...], logged: bool) -> list[bool]:
+    """Which flags are raised in any of the processes: they act at the same step.
 
     The processes ask each other where the log makes them wait anyway.
     """
     if accelerator.num_processes == 1:
-        return stopped.is_set()
-    if stopped.is_set():
-        accelerator.set_trigger()
-    return logged and accelerator.check_trigger()
+        return list(flags)
+    if not logged:
+        return [False] * len(flags)
+    raised = torch.tensor(flags, dtype=torch.float32, device=accelerator.device)
+    return (accelerator.reduce(raised) > 0).tolist()
 
 
 @contextmanager
-def stop_signal() -> Iterator[threading.Event]:
-    """An event that SIGTERM sets (main thread only: elsewhere Python allows no handlers)."""
-    stopped = threading.Event()
+def stop_signals() -> Iterator[list[str]]:
+    """A list that the first SIGTERM or Ctrl-C puts its name into; a second one acts as before.
+
+    Only in the main thread: elsewhere Python allows no handlers.
+    """
+    stopped: list[str] = []
     if threading.current_thread() is not threading.main_thread():
         yield stopped
         return
-    before = signal.signal(signal.SIGTERM, lambda *_: stopped.set())
+
+    def stop(number, frame):
+        stopped.append({signal.SIGINT: "Ctrl-C"}.get(number, signal.Signals(number).name))
+        signal.signal(number, before[number])
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield stopped
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -8,6 +8,11 @@ import torch
 
 from ssmde_lib.errors import UserError
 
+NO_EFFECT = ("log_every", "save_every", "save_seconds", "workers")  # fields on which results do not depend
+CHOICES = {"decay": ("constant", "step", "cosine"), "precision": ("no", "bf16", "fp16")}
+LEAST = dict.fromkeys(("steps", "batch_size", "accumulate", "log_every", "save_every"), 1)
+LEAST |= dict.fromkeys(("workers", "save_seconds", "warmup"), 0)
+
 
 @dataclasses.dataclass(frozen=True)
 class Schedule:
@@ -29,6 +34,23 @@ class Schedule:
     workers: int = 0  # loader processes
     log_every: int = 50  # steps between lines of train.jsonl
     save_every: int = 500  # steps between checkpoints of the full state
+    save_seconds: float = 60.0  # a checkpoint is also due so long after the last one
+
+    def __post_init__(self):
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise UserError(f"{name} is {getattr(self, name)!r}: choose one of {', '.join(choices)}.")
+        for name, least in LEAST.items():
+            if not getattr(self, name) >= least:
+                raise UserError(f"{name} is {getattr(self, name)}: give {least:g} or more.")
+        if not 0 < self.learning_rate < math.inf:
+            raise UserError(f"learning_rate is {self.learning_rate}: give a positive number, such as 1.5e-3.")
+        if not self.warmup <= 1:
+            raise UserError(f"warmup is {self.warmup}: it is a share of the training, from 0 to 1.")
+
+    def that_matter(self) -> dict:
+        """The fields on which the result depends."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if name not in NO_EFFECT}
 
     def learning_rate_at(self, step: int, warmed: bool = False) -> float:
         """Learning rate at a step, `warmed` with the warm-up: a function, so that a resumed run cannot restart it.
