@@ -60,7 +60,7 @@ def test_an_unwritable_output_is_told_before_any_work(tmp_path, clip, weights, m
     (tmp_path / "file").write_text("a file")
     out = tmp_path / ("file" if place == "below a file" else "folder") / "out"
     if place == "read-only":  # as root no permission is denied
-        monkeypatch.setattr(os, "access", lambda path, mode: False)
+        monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
     arguments = {
         "predict": ("predict", clip, "-o", out, "--checkpoint", weights),
         "train": ("train", "--data", clip, "-o", out),
@@ -82,14 +82,14 @@ def test_an_unwritable_output_is_told_before_any_work(tmp_path, clip, weights, m
 
 
 @pytest.mark.parametrize(
-    ("text", "advised"), [("1e-4", "1.0e-4"), ("3E5", "3.0e5"), ("-2e-3", "-2.0e-3"), ("1e+2", "1.0e+2")]
+    ("text", "advised"), [("1e-4", "1.0e-4"), ("3E5", "3.0e+5"), ("-2e-3", "-2.0e-3"), ("1.5e3", "1.5e+3")]
 )
 def test_a_number_that_yaml_reads_as_text_is_told_how_to_write(text, advised):
     import yaml
 
     value = yaml.safe_load(f"learning_rate: {text}")["learning_rate"]
     assert isinstance(value, str)
-    with pytest.raises(UserError, match="must be float, not .* YAML reads") as error:
+    with pytest.raises(UserError, match="must be float, not .* YAML reads it as text") as error:
         Parameter("learning_rate", "float", 1e-3, "").check(value)
     assert error.value.message.endswith(f"write {advised}.")
     assert isinstance(yaml.safe_load(advised), float)

@@ -65,8 +65,10 @@ class Parameter:
         if self.kind == "float" and type(value) is int:
             return float(value)
         hint = ""
-        if self.kind == "float" and isinstance(value, str) and re.fullmatch(r"[+-]?\d+e[+-]?\d+", value, re.IGNORECASE):
-            hint = f": YAML reads a number without a decimal point as text; write {value.lower().replace('e', '.0e')}"
+        number = re.fullmatch(r"([+-]?\d+)(\.\d*)?e([+-])?(\d+)", str(value).lower())
+        if self.kind == "float" and number:
+            whole, decimals, sign, exponent = number.groups()
+            hint = f": YAML reads it as text; write {whole}{decimals or '.0'}e{sign or '+'}{exponent}"
         raise UserError(f"parameter {self.name} must be {self.kind}, not {value!r} ({type(value).__name__}){hint}.")
 
     def parse(self, text: str):
