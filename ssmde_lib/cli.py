@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from ssmde_lib.errors import UserError
-from ssmde_lib.files import make_folder
+from ssmde_lib.files import check_place, make_folder
 from ssmde_lib.threads import limit_threads
 
 NO_ACCESS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
@@ -109,7 +109,7 @@ def predict(
     from ssmde_lib.inference.sources import batches, open_source
     from ssmde_lib.inference.writers import PredictionWriter
 
-    make_folder(out)
+    check_place(out)
     pictures = open_source(source, limit)
     predictor, network = load_predictor(checkpoint, fast=pictures.moving, device=device)
     click.echo(f"depth by {network}")

@@ -43,6 +43,13 @@ def write_json(path: Path, content: dict) -> None:
     write_text(path, json.dumps(content, indent=1) + "\n")
 
 
+def check_place(path: Path) -> None:
+    """Raise UserError where the folder of an output cannot be made or written to; nothing is made."""
+    place = next(folder for folder in (path, *path.parents) if folder.exists())
+    if not (place.is_dir() and os.access(place, os.W_OK)):
+        raise UserError(f"{path} cannot be created: choose another folder, or change the permissions of {place}.")
+
+
 def make_folder(path: Path) -> None:
     """Make the folder of an output; a UserError where it cannot be made or written to."""
     try:
