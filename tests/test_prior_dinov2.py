@@ -165,7 +165,7 @@ def test_a_wrong_package_file_is_refused_by_the_provider(weights, monkeypatch, t
 
 @packaged
 def test_bundled_weights_know_depth():
-    """On held-out views of its own mixture: the order of pixels, and the depth after scaling, beside the best constant."""
+    """On held-out views of its own mixture: the order of pixels, and the scaled depth beside the best constant."""
     assert BUNDLED_HEAD.stat().st_size <= 6e6
     prior, rows = get_provider("dinov2_small", fast=True), []
     for seed in range(train.VALIDATION + 500, train.VALIDATION + 512):
