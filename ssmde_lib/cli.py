@@ -31,9 +31,11 @@ class Commands(click.Group):
     """The commands below, and those that live beside what they do."""
 
     def list_commands(self, context: click.Context) -> list[str]:
+        """All names, those of other modules included."""
         return sorted([*super().list_commands(context), *ELSEWHERE])
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        """The command, imported only when it is asked for."""
         if name in ELSEWHERE:
             module, command = ELSEWHERE[name]
             return getattr(import_module(module), command)
@@ -302,6 +304,7 @@ world_option = click.option("--world", required=True, help="World of the grid, s
 
 
 def read_grid(profile: str):
+    """The ablation's grid of a profile, of the repository that we stand in."""
     from ssmde_lib.ablation import Grid
     from ssmde_lib.pipeline.parameters import find_root, runs_folder
 
@@ -320,7 +323,7 @@ def ablation_run(world: str, variant: str, seed: int, profile: str, force: bool)
     from ssmde_lib.ablation import Job, run_variant
 
     grid, job = read_grid(profile), Job(world, variant, seed)
-    grid.world(world), grid.variant(variant)
+    grid.check(job)
     for change in grid.changes(job) or []:
         click.echo(f"the record of {job} is stale: {change}", err=True)
     record = run_variant(grid, job, force=force)
@@ -375,9 +378,9 @@ def ablation_export_weights(world: str, variant: str, seed: int, profile: str, o
     """Write a variant's weights, trained here, in half precision, each with its training record."""
     from ssmde_lib.ablation import Job, export_weights
 
-    grid = read_grid(profile)
-    grid.world(world), grid.variant(variant)
-    for path in export_weights(grid, Job(world, variant, seed), out):
+    grid, job = read_grid(profile), Job(world, variant, seed)
+    grid.check(job)
+    for path in export_weights(grid, job, out):
         click.echo(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 
 
@@ -419,6 +422,7 @@ def ablation_held_out(world: str, profile: str, clips: int) -> None:
 
 
 def print_tables(records: list[dict]) -> None:
+    """Print the tables that these records fill."""
     from ssmde_lib.ablation import schedule_table, student_table, table
 
     click.echo("\n\n".join(filter(None, (table(records), student_table(records), schedule_table(records)))))

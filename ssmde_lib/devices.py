@@ -16,6 +16,7 @@ def choose_device(name: torch.device | str) -> torch.device:
 
 
 def best_device() -> torch.device:
+    """CUDA, else Apple's GPU, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")
 
 

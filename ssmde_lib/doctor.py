@@ -67,6 +67,7 @@ def processor_has_bf16() -> bool | None:
 
 
 def accelerators() -> list[dict]:
+    """Name and memory of every GPU."""
     found = []
     for index in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(index)
@@ -78,6 +79,7 @@ def accelerators() -> list[dict]:
 
 
 def describe_weights(path: Path) -> str:
+    """Size of a checkpoint, and what its record says of it."""
     size = f"{path.stat().st_size / 1e6:.1f} MB"
     try:
         record = read_record(path)
@@ -124,6 +126,7 @@ def report(facts: dict) -> str:
 
 
 def advice(facts: dict) -> list[str]:
+    """One sentence for every problem among the facts, with the way out."""
     missing = [name for name, number in facts["packages"]["needed"].items() if number is None]
     sentences = [f"install {', '.join(missing)} (make tutorial does)."] if missing else []
     if "student.safetensors" not in facts["weights"]:

@@ -13,6 +13,7 @@ WEIGHTS = Path(__file__).parent / "weights"  # the bundled networks
 
 
 def sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

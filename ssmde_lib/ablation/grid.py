@@ -92,9 +92,11 @@ class Grid:
 
     @cached_property
     def worlds(self) -> dict[str, World]:
+        """The data sets of this profile, by name."""
         return {name: from_options(World, {"name": name} | options) for name, options in self.spec["worlds"].items()}
 
     def world(self, name: str) -> World:
+        """The data set `name`; UserError with the known names otherwise."""
         if name not in self.worlds:
             raise UserError(
                 f"profile {self.profile} of the ablation has no world {name!r}: choose one of {', '.join(self.worlds)}."
@@ -103,9 +105,15 @@ class Grid:
 
     @staticmethod
     def variant(name: str) -> Variant:
+        """The variant `name`; UserError with the known names otherwise."""
         if name not in VARIANTS:
             raise UserError(f"unknown variant {name!r} of the ablation: choose one of {', '.join(VARIANTS)}.")
         return VARIANTS[name]
+
+    def check(self, job: Job) -> None:
+        """UserError where the grid has no such world, or the ablation no such variant."""
+        self.world(job.world)
+        self.variant(job.variant)
 
     @property
     def absent(self) -> dict[str, str]:
@@ -138,13 +146,14 @@ class Grid:
         return sorted(found, key=lambda job: self.worlds[job.world].variants.index(job.variant))
 
     def teacher_of(self, job: Job) -> Job | None:
-        return (
-            dataclasses.replace(job, variant=VARIANTS[job.variant].teacher) if VARIANTS[job.variant].teacher else None
-        )
+        """The job whose networks label this job's frames; None where it has no teacher."""
+        teacher = VARIANTS[job.variant].teacher
+        return dataclasses.replace(job, variant=teacher) if teacher else None
 
     # ---- settings: all that a result depends on, as JSON ----
 
     def losses(self, job: Job) -> Losses:
+        """The losses of the job's variant."""
         return Losses(**VARIANTS[job.variant].losses)
 
     def schedule(self, job: Job) -> Schedule:
@@ -158,12 +167,15 @@ class Grid:
         return dataclasses.replace(schedule, log_every=max(1, schedule.steps // 40))
 
     def architecture(self, job: Job) -> Architecture:
+        """The networks of the grid, with what the variant changes."""
         return from_options(Architecture, self.spec.get("architecture", {}) | VARIANTS[job.variant].architecture)
 
     def warm_start(self, job: Job) -> bool:
+        """Whether the training starts from the teacher's weights."""
         return bool(VARIANTS[job.variant].teacher) and self.spec.get("student", {}).get("warm_start", False)
 
     def data_settings(self, world: str) -> dict:
+        """All that the data of a world depends on."""
         facts = differing(self.world(world))
         return {key: value for key, value in facts.items() if key not in NOT_DATA} | {
             "version": self.spec.get("version", 1)
@@ -180,9 +192,11 @@ class Grid:
 
     @property
     def fine_tuning(self) -> FineTuning:
+        """Options of the in-domain prior."""
         return from_options(FineTuning, self.spec.get("in_domain", {}))
 
     def settings(self, job: Job) -> dict:
+        """All that a job's result depends on, its teacher's settings included."""
         variant, schedule = VARIANTS[job.variant], differing(self.schedule(job))
         teacher = self.teacher_of(job)
         return {
@@ -199,12 +213,14 @@ class Grid:
         }
 
     def needs_prior(self, job: Job) -> bool:
+        """Whether the losses or the mask filter of the job read the prior's maps."""
         variant = VARIANTS[job.variant]
         return self.losses(job).uses_prior or bool(variant.filter and variant.filter.uses_prior)
 
     # ---- where things lie ----
 
     def data_folder(self, world: str) -> Path:
+        """Where the clips of a world lie."""
         return self.runs / "ablation" / f"{world}-{digest(self.data_settings(world))}" / "data"
 
     def prior_folder(self, world: str) -> Path:
@@ -212,6 +228,7 @@ class Grid:
         return self.data_folder(world).parent / f"prior_in_domain-{digest(self.prior_settings(world, 'in_domain'))}"
 
     def pseudo_folder(self, world: str, quality: str) -> Path:
+        """Where the prior's maps of a world lie, by the quality of the prior."""
         return self.data_folder(world).parent / f"pseudo_{quality}-{digest(self.prior_settings(world, quality))}"
 
     def folder(self, job: Job) -> Path:
@@ -220,6 +237,7 @@ class Grid:
 
     @property
     def results(self) -> Path:
+        """Where the records are committed."""
         return self.root / "results" / "ablation" / self.profile
 
     def record_path(self, job: Job) -> Path:
@@ -257,6 +275,7 @@ class Grid:
         ]
 
     def stale(self) -> dict[Job, list[str]]:
+        """The jobs whose record was made with other settings, with the differences in words."""
         return {job: changes for job in self.jobs if (changes := self.changes(job))}
 
 
@@ -269,6 +288,7 @@ def differing(config) -> dict:
 
 
 def digest(settings: dict) -> str:
+    """Ten hexadecimal digits that name settings."""
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:10]
 
 

@@ -86,6 +86,7 @@ def finding(records: list[dict], variant: str, other: str) -> str:
 
 
 def verdict(figures: dict) -> str:
+    """Whether the interval of a difference excludes zero, in words."""
     if not figures["interval"]:
         return "no interval"
     low, high = figures["interval"]

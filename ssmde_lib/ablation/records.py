@@ -33,6 +33,7 @@ def write_record(path: Path, record: dict) -> None:
 
 
 def rounded(value):
+    """A copy with every float rounded to five digits."""
     if isinstance(value, dict):
         return {key: rounded(item) for key, item in value.items()}
     if isinstance(value, list):

@@ -56,7 +56,7 @@ def prepare_data(grid: Grid, name: str) -> Path:
                 tracklets=grid.root / world.tracklets if world.tracklets else None,
             )
             return
-        for split, clips in world.clips.items():
+        for split, clips in (world.clips or {}).items():
             frames = world.test_frames if split == "test" else world.frames
             write_world(folder, name, {split: clips}, frames, *size, world.seed, workers=1)
 
@@ -170,6 +170,7 @@ def train_variant(grid: Grid, job: Job, force: bool = False) -> dict:
 
 
 def train_and_evaluate(grid: Grid, job: Job) -> dict:
+    """Train the job's networks, evaluate them on the test split, and return the record."""
     variant, folder, losses, schedule = VARIANTS[job.variant], grid.folder(job), grid.losses(job), grid.schedule(job)
     began = time.perf_counter()
     data, stride, protocol = (
@@ -179,9 +180,10 @@ def train_and_evaluate(grid: Grid, job: Job) -> dict:
     )
     pseudo = prepare_pseudo(grid, job.world, variant.quality) if grid.needs_prior(job) else None
     teacher, labels, coverage = None, None, None
-    if variant.teacher:
-        train_variant(grid, grid.teacher_of(job))
-        teacher, labels = grid.folder(grid.teacher_of(job)), folder / "labels"
+    learned_from = grid.teacher_of(job)
+    if learned_from and variant.filter:
+        train_variant(grid, learned_from)
+        teacher, labels = grid.folder(learned_from), folder / "labels"
         coverage = write_labels(labels, data, teacher, variant.filter, frame_stride=stride, pseudo=pseudo)
     prepared, processor = time.perf_counter(), time.process_time()
     validation = find_clips(data, "val")
@@ -219,4 +221,5 @@ def train_and_evaluate(grid: Grid, job: Job) -> dict:
 
 
 def protocol_of(grid: Grid, world: str) -> Protocol:
+    """The world's evaluation protocol, without edge errors."""
     return dataclasses.replace(get_protocol(grid.world(world).protocol), dense=False)

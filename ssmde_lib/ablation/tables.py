@@ -40,6 +40,7 @@ def student_table(records: list[dict], seed: int = 0) -> str:
 
 
 def difference(figures: dict | None) -> str:
+    """A table's cell of a paired difference with its interval."""
     if figures is None:
         return ""
     interval = " [{:+.4f}, {:+.4f}]".format(*figures["interval"]) if figures["interval"] else ""
@@ -75,6 +76,7 @@ def schedule_table(records: list[dict]) -> str:
 
 
 def cell(figures: dict | None) -> str:
+    """A table's cell of a mean with spread and interval."""
     if figures is None:
         return ""
     spread = f" ± {figures['spread']:.3f}" if figures["spread"] is not None else ""

@@ -41,6 +41,7 @@ class Variant:
 
 
 def student(title: str, kind: str) -> Variant:
+    """A student of the grid's teacher, whose labels pass the mask filter `kind`."""
     return Variant(title, STUDENT, teacher="teacher", filter=Filter(kind))
 
 

@@ -29,6 +29,7 @@ def write_exercises(
 
 
 def section(exercises: list[Exercise], edition: str, nbgrader: bool) -> list[NotebookNode]:
+    """Heading, set-up cell and the cells of every exercise."""
     first = exercises[0].id
     names = sorted({name for exercise in exercises for name in names_used(exercise)})
     imports = f"from ssmde_lib.course import {', '.join(names)}  # noqa: F401 some are for you to call"
@@ -95,6 +96,7 @@ def answer_cells(exercise: Exercise, edition: str, nbgrader: bool) -> list[Noteb
         return [code(f'choice("{exercise.id}", {quoted(answer)})', exercise.id, "answer")]
     if isinstance(exercise, Prediction):
         return [code(f'predict("{exercise.id}", {exercise.measured if solved else None})', exercise.id, "answer")]
+    assert isinstance(exercise, Written)
     extra = {"nbgrader": grading(exercise, "answer", grade=True, solution=True)} if nbgrader else {}
     return [markdown(exercise.answer if solved else "*Your answer:*", exercise.id, "answer", **extra)]
 
@@ -141,16 +143,19 @@ def grading(exercise: Exercise, part: str, grade: bool = False, solution: bool =
 
 
 def cell_id(number: str, part: str) -> str:
+    """The id of an exercise's cell, unique in its notebook."""
     return f"ex-{number.replace('.', '-')}-{part}"
 
 
 def markdown(source: str, number: str, part: str, **metadata) -> NotebookNode:
+    """A Markdown cell that belongs to an exercise."""
     return v4.new_markdown_cell(
         source, id=cell_id(number, part), metadata={"ssmde": {"exercise": number, "part": part}} | metadata
     )
 
 
 def code(source: str, number: str, part: str, **metadata) -> NotebookNode:
+    """A code cell that belongs to an exercise."""
     return v4.new_code_cell(
         source, id=cell_id(number, part), metadata={"ssmde": {"exercise": number, "part": part}} | metadata
     )

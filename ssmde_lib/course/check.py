@@ -70,6 +70,7 @@ def check(exercise: dict, function: Callable | None, cases: list[Case]) -> Verdi
 
 
 def is_stub(function: Callable, stub: str) -> bool:
+    """Whether the function is still as it was given out."""
     try:
         return same_code(inspect.getsource(function), stub)
     except (OSError, TypeError):
@@ -100,7 +101,7 @@ def call(function: Callable, arguments: tuple) -> Outcome:
         places = [
             frame.lineno
             for frame in traceback.extract_tb(error.__traceback__)
-            if code and frame.filename == code.co_filename
+            if code and frame.filename == code.co_filename and frame.lineno
         ]
         return Outcome(error=error, line=line_of(code, places[-1:]))
     return Outcome(value=value, line=line_of(code, ended[-1:]))
@@ -118,7 +119,9 @@ def measured(name: str, case: Case, outcome: Outcome) -> Outcome:
 
 def line_of(code: CodeType | None, places: list[int]) -> str:
     """ "line 3: return x": counted from the function's first line."""
-    text = linecache.getline(code.co_filename, places[0]).strip() if code and places else ""
+    if not code or not places:
+        return ""
+    text = linecache.getline(code.co_filename, places[0]).strip()
     return f"line {places[0] - code.co_firstlineno + 1}: {text}" if text else ""
 
 

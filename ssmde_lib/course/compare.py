@@ -20,13 +20,14 @@ def difference(expected, answer, rtol: float, atol: float) -> str:
     if isinstance(expected, str) or callable(expected) or expected is None:
         return (
             ""
-            if isinstance(answer, type(expected)) and expected == answer
+            if isinstance(answer, type(expected)) and expected == answer  # pyright: ignore[reportArgumentType]
             else f"it is {answer!r}, expected is {expected!r}"
         )
     return array_difference(expected, answer, rtol, atol)
 
 
 def array_difference(expected, answer, rtol: float, atol: float) -> str:
+    """What is wrong with an array or a number, in words; "" where it is right."""
     try:
         expected, answer = to_array(expected), to_array(answer)
     except (TypeError, ValueError):
@@ -47,4 +48,5 @@ def array_difference(expected, answer, rtol: float, atol: float) -> str:
 
 
 def to_array(value) -> np.ndarray:
+    """A number, list, array or tensor as a numpy array."""
     return np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)

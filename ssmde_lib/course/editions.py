@@ -67,6 +67,7 @@ def edition_files(root: Path, edition: str, nbgrader: bool = False) -> dict[str,
 
 
 def of_notebook(stem: str, bank: dict[str, Exercise]) -> list[Exercise]:
+    """The exercises of one notebook."""
     return [exercise for number, exercise in bank.items() if number.startswith(f"{stem[:2]}.")]
 
 

@@ -106,14 +106,17 @@ class Code(Exercise):
         ]
 
     def value(self, function: Callable, arguments: tuple):
+        """What of the function's answer is compared."""
         answer = function(*arguments)
         return MEASURES[self.measure](arguments, answer) if self.measure else answer
 
     def mistakes(self, arguments: tuple) -> list[tuple[object, str]]:
+        """The typical wrong answers to a case, each with the message that it gets."""
         with np.errstate(all="ignore"):
             return [(self.value(function, arguments), message) for message, function in self.wrong.items()]
 
     def public(self) -> dict:
+        """What a student may see, as plain data."""
         cases = [vars(case) for case in self.cases(self.visible)]
         settings = {name: getattr(self, name) for name in ("name", "stub", "rtol", "atol", "measure")}
         return super().public() | settings | {"cases": cases}
@@ -134,6 +137,7 @@ class Quiz(Exercise):
     feedback: dict[str, str]
 
     def public(self) -> dict:
+        """What a student may see, as plain data."""
         right = {key: seal(self.id, key, value) for key, value in as_table(self.answer).items()}
         return super().public() | {"options": list(self.options), "right": right, "feedback": self.feedback}
 
@@ -151,6 +155,7 @@ class Prediction(Exercise):
     explanation: str
 
     def public(self) -> dict:
+        """What a student may see, as plain data."""
         return super().public() | {"explanation": self.explanation}
 
 
@@ -181,18 +186,21 @@ def seal(exercise: str, key: str, value) -> str:
 
 
 def source(function: Callable) -> str:
+    """The function's source, from the left margin."""
     return textwrap.dedent(inspect.getsource(function)).rstrip()
 
 
 def stub_of(function: Callable) -> str:
     """Signature and docstring, and a body that says that it is not written yet."""
     text = source(function)
-    body = ast.parse(text).body[0].body
-    head = "\n".join(text.splitlines()[: body[0].end_lineno])  # the docstring is the first statement
+    definition = ast.parse(text).body[0]
+    assert isinstance(definition, ast.FunctionDef)
+    head = "\n".join(text.splitlines()[: definition.body[0].end_lineno])  # the docstring is the first statement
     return f"{head}\n    raise NotImplementedError  # your code"
 
 
 def renamed(function: Callable, name: str) -> str:
+    """The function's source under another name."""
     return source(function).replace(f"def {function.__name__}(", f"def {name}(", 1)
 
 

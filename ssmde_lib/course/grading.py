@@ -131,10 +131,12 @@ def kill(process) -> None:
 
 
 def total(grades: dict[str, Grade]) -> float:
+    """Points earned, without what a person has not read yet."""
     return sum(grade.points or 0 for grade in grades.values())
 
 
 def of_automatic(bank: dict[str, Exercise]) -> int:
+    """Points of all exercises that need no person."""
     return sum(exercise.points for exercise in bank.values() if not isinstance(exercise, Written))
 
 

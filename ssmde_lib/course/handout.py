@@ -19,6 +19,7 @@ def write_handout(path: Path, exercises: list[Exercise]) -> None:
 
 
 def pack(content: list[dict]) -> bytes:
+    """The bytes of a handout."""
     return gzip.compress(json.dumps(encode(content)).encode(), mtime=0)
 
 
@@ -53,6 +54,7 @@ def encode(value):
 
 
 def decode(content: dict):
+    """The value that `encode` wrote as a tagged object."""
     if set(content) == {"tuple"}:
         return tuple(content["tuple"])
     if set(content) == {"array", "dtype"}:

@@ -23,6 +23,7 @@ def random_pose(seed: int) -> np.ndarray:
 
 
 def parabola(depth: float) -> float:
+    """A loss with its minimum at a depth of 3."""
     return (depth - 3.0) ** 2
 
 

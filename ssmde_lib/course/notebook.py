@@ -35,6 +35,7 @@ def choice(number: str, answer: str | dict[str, str | None] | None) -> Verdict:
 
 
 def judge_choice(public: dict, answer: str | dict[str, str | None] | None) -> Verdict:
+    """The verdict on a choice, or on a table that was filled in."""
     title, given = f"{public['id']} {public['title']}", as_table(answer)
     if answer is None:
         return Verdict(MISSING, f"… {title}: not attempted.")
@@ -114,6 +115,7 @@ def parameters_behind(run: Path, stage: str) -> dict[str, object]:
 
 
 def say(verdict: Verdict) -> Verdict:
+    """Print the verdict and return it."""
     print(verdict.text)
     return verdict
 
@@ -132,11 +134,13 @@ def public_part(number: str) -> dict:
 
 @cache
 def read(path: Path) -> dict[str, dict]:
+    """The exercises of a handout, by number."""
     return handout.read_handout(path)
 
 
 @cache
 def from_bank() -> dict[str, dict]:
+    """The exercises of the bank, by number, where no handout is there."""
     from ssmde_lib.course.bank import load_bank
 
     parts = {number: exercise.public() for number, exercise in load_bank().items()}

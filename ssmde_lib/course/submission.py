@@ -65,6 +65,7 @@ def notebooks_below(folder: Path) -> Iterator[tuple[str, str, str]]:
 
 
 def notebooks_in_zip(path: Path) -> Iterator[tuple[str, str, str]]:
+    """(student, notebook, its text) of every notebook in the archive."""
     try:
         with zipfile.ZipFile(path) as file:
             for info in sorted(file.infolist(), key=lambda info: info.filename):
@@ -111,7 +112,7 @@ def read_cell(source: str, definitions: dict, called: dict[str, str], literals: 
             and len(node.args) == 2
         ):
             number, answer = node.args
-            if not isinstance(number, ast.Constant):
+            if not isinstance(number, ast.Constant) or not isinstance(number.value, str):
                 continue
             if node.func.id == "exercise" and isinstance(answer, ast.Name):
                 called[number.value] = answer.id
@@ -120,6 +121,7 @@ def read_cell(source: str, definitions: dict, called: dict[str, str], literals: 
 
 
 def literal(node: ast.expr):
+    """The value of a literal expression; None of any other."""
     try:
         return ast.literal_eval(node)
     except ValueError:

@@ -17,6 +17,7 @@ import numpy as np
 
 from ssmde_lib.course.bank import load_bank
 from ssmde_lib.course.check import FAILED, PASSED, check
+from ssmde_lib.course.exercise import Code
 
 BANK = load_bank()  # loaded once, in the server that the processes are forked from
 FILE_BYTES = 10 * 1024**2
@@ -53,6 +54,7 @@ def limit(seconds: float, memory: int) -> None:
 def grade(number: str, name: str, source: str) -> dict:
     """All visible cases right earn half of the points, all hidden ones the other half."""
     exercise = BANK[number]
+    assert isinstance(exercise, Code)
     function, problem = define(name, source)
     if problem:
         return {"status": FAILED, "text": f"✗ {number} {name}: {problem}", "share": 0.0}

@@ -36,6 +36,7 @@ class BonnSequence(TumSequence):
 
     @classmethod
     def archive(cls, name: str) -> str:
+        """Name of the sequence's archive on the server."""
         return f"{cls.PREFIX}{name}.zip"
 
     @staticmethod

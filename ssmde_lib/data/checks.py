@@ -117,8 +117,10 @@ def check_depth(depth: Float[np.ndarray, "h w"], max_depth: float) -> str:
 
 
 def pair_starts(frames: int, stride: int) -> list[int]:
+    """First frames of the pairs that are looked at, spread over the clip."""
     return sorted(set(np.linspace(0, frames - 1 - stride, PAIRS).astype(int).tolist()))
 
 
 def ordinal(number: int) -> str:
+    """1st, 2nd, 3rd, 4th, …"""
     return {1: "1st", 2: "2nd", 3: "3rd"}.get(number, f"{number}th")

@@ -41,6 +41,7 @@ class DdadScene(Sequence):
     T_world_lidar: Float[np.ndarray, "n 4 4"] = field(kw_only=True)
 
     def image(self, i: int) -> UInt8[np.ndarray, "h w 3"]:
+        """Frame i, RGB."""
         return read_image(self.folder / self.frames[i])
 
     def depth(self, i: int) -> Float[np.ndarray, "h w"] | None:
@@ -53,6 +54,7 @@ class DdadScene(Sequence):
                 points = arrays["data"][:, :3]
         except (OSError, ValueError, KeyError, IndexError):
             raise UserError(f"{path} is missing or not a DGP point cloud: unpack the scene again.") from None
+        assert self.poses is not None  # every scene has them
         T_cam_lidar = np.linalg.inv(self.poses[i]) @ self.T_world_lidar[i]
         return project_points(points @ T_cam_lidar[:3, :3].T + T_cam_lidar[:3, 3], self.K, self.image(i).shape[:2])
 
@@ -97,6 +99,7 @@ def read_splits(raw: Path) -> tuple[Path, dict]:
 
 
 def read_scene(path: Path, camera: str, split: str) -> DdadScene:
+    """The scene of a JSON file, seen by one camera."""
     scene = read_json(path)
     try:
         data = {datum["key"]: datum for datum in scene["data"]}
@@ -126,6 +129,7 @@ def read_scene(path: Path, camera: str, split: str) -> DdadScene:
 
 
 def read_json(path: Path) -> dict:
+    """The object in a JSON file; UserError where there is none."""
     try:
         return json.loads(path.read_text())
     except (OSError, ValueError):
@@ -133,6 +137,7 @@ def read_json(path: Path) -> dict:
 
 
 def intrinsics(values: dict) -> Float[np.ndarray, "3 3"]:
+    """K of DGP's named values."""
     return np.array([[values["fx"], values["skew"], values["cx"]], [0, values["fy"], values["cy"]], [0, 0, 1]])
 
 

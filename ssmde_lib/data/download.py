@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import click
 import pooch
@@ -34,21 +35,24 @@ class Remote:
     url: str
     licence: str
     checksum: str | None = None
-    optional: bool = False  # the server may not have it
 
     @property
     def name(self) -> str:
+        """The file's name on the server and on disk."""
         return PurePosixPath(self.url).name
 
 
-def download(remote: Remote, folder: str | Path) -> Path | None:
+class Absent(UserError):
+    """The server answers that it does not have the file."""
+
+
+def download(remote: Remote, folder: str | Path) -> Path:
     """The file in `folder`, downloaded if need be.
 
     Prints size, time and licence first, resumes `NAME.part`, and verifies the checksum.
 
-    None where the server does not have an optional file. Raises UserError when the server does not answer or does not
-    have it, when the disk is too small, when the transfer ends early (run again to resume) and when the checksum is not
-    the published or recorded one.
+    Raises UserError when the server does not answer or does not have the file (Absent), when the disk is too small,
+    when the transfer ends early (run again to resume) and when the checksum is not the published or recorded one.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -59,12 +63,12 @@ def download(remote: Remote, folder: str | Path) -> Path | None:
     if path.is_file() and not pooch.hashes.hash_matches(path, expected):
         raise UserError(f"{path} does not have the checksum {expected}: delete it to download it again.")
     try:
-        pooch.retrieve(remote.url, expected, remote.name, folder, downloader=partial(resume, licence=remote.licence))
+        resumed: Any = partial(resume, licence=remote.licence)  # pooch asks for two arguments more than it passes
+        pooch.retrieve(remote.url, expected, remote.name, folder, downloader=resumed)
     except requests.RequestException as error:
-        if remote.optional and error.response is not None and error.response.status_code in (403, 404):
-            return None
-        reason = f"status {error.response.status_code}" if error.response is not None else type(error).__name__
-        raise UserError(
+        status = error.response.status_code if error.response is not None else None
+        reason = f"status {status}" if status else type(error).__name__
+        raise (Absent if status in (403, 404) else UserError)(
             f"{remote.url} cannot be downloaded now ({reason}): run again to resume, or put the file into {folder}."
         ) from None
     except ValueError:
@@ -117,6 +121,7 @@ def announce(path: Path, size: int, missing: int, licence: str) -> None:
 
 
 def require_space(folder: Path, needed: int, purpose: str) -> None:
+    """UserError where the disk has fewer free bytes than needed."""
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise UserError(
@@ -145,6 +150,7 @@ def unpack(archive: str | Path, folder: str | Path, wanted: Callable[[str], bool
 
 
 def unpack_zip(archive: Path, folder: Path, wanted: Callable[[str], bool]) -> None:
+    """Unpack the wanted members, those already unpacked at their full size excepted."""
     with zipfile.ZipFile(archive) as file:
         members = file.infolist()
         for member in members:
@@ -158,6 +164,7 @@ def unpack_zip(archive: Path, folder: Path, wanted: Callable[[str], bool]) -> No
 
 
 def unpack_tar(archive: Path, folder: Path, wanted: Callable[[str], bool]) -> None:
+    """Unpack the wanted members while the archive is read once."""
     with tarfile.open(archive) as file:
         for member in tqdm(file, desc=archive.name, unit="file"):
             check_member(archive, member.name, member.isreg() or member.isdir())
@@ -169,6 +176,7 @@ def unpack_tar(archive: Path, folder: Path, wanted: Callable[[str], bool]) -> No
 
 
 def check_member(archive: Path, name: str, is_plain: bool) -> None:
+    """UserError for a member that would leave the folder, or is no plain file."""
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or ":" in path.parts[:1] or not is_plain:
         raise UserError(

@@ -62,6 +62,7 @@ class KittiDrive(Sequence):
     improved: Path | None = field(kw_only=True, default=None)  # …/train|val of data_depth_annotated.zip
 
     def image(self, i: int) -> UInt8[np.ndarray, "h w 3"]:
+        """Frame i, RGB."""
         return read_image(self.folder / f"image_{self.camera}" / "data" / self.frames[i])
 
     def depth(self, i: int) -> Float[np.ndarray, "h w"] | None:
@@ -80,6 +81,7 @@ class KittiDrive(Sequence):
     def dynamic_mask(
         self, i: int, K: Float[np.ndarray, "3 3"], size: tuple[int, int]
     ) -> UInt8[np.ndarray, "h w"] | None:
+        """Boxes of moving objects, where the drive has tracklets and poses."""
         if self.tracklets is None:
             return None
         return tracklet_mask(
@@ -88,14 +90,16 @@ class KittiDrive(Sequence):
 
     @cached_property
     def tracklets(self) -> list[Tracklet] | None:
+        """The annotated objects; None where the drive has no tracklets or no poses."""
         path = self.folder / "tracklet_labels.xml"
         return read_tracklets(path) if path.is_file() and self.poses is not None else None
 
     @cached_property
     def moving(self) -> list[bool]:
+        """Whether each of the tracklets moves through the world."""
         numbers = [int(Path(frame).stem) for frame in self.frames]
         T_world_velo = dict(zip(numbers, self.poses @ self.calibration.T_cam_velo, strict=False))
-        return [is_moving(tracklet, T_world_velo, self.FPS) for tracklet in self.tracklets]
+        return [is_moving(tracklet, T_world_velo, self.FPS) for tracklet in self.tracklets or []]
 
 
 def download_drives(raw: str | Path, drives: tuple[str, ...], url: str = KittiDrive.URL) -> None:
@@ -110,10 +114,13 @@ def download_drives(raw: str | Path, drives: tuple[str, ...], url: str = KittiDr
             raise UserError(f"drive {drive} needs its full name to be downloaded, such as 2011_09_26_drive_0005.")
         paths = [f"{date}_calib.zip", f"{drive}/{drive}_sync.zip", f"{drive}/{drive}_tracklets.zip"]
         for path in paths:
-            remote = Remote(f"{url}/raw_data/{path}", KittiDrive.LICENCE, optional=path.endswith("_tracklets.zip"))
-            archive = download(remote, Path(raw) / "archives")
-            if archive:
-                unpack(archive, raw, lambda name: "/image_00/" not in name and "/image_01/" not in name)  # grey cameras
+            try:
+                archive = download(Remote(f"{url}/raw_data/{path}", KittiDrive.LICENCE), Path(raw) / "archives")
+            except Absent:
+                if path.endswith("_tracklets.zip"):  # most drives have none
+                    continue
+                raise
+            unpack(archive, raw, lambda name: "/image_00/" not in name and "/image_01/" not in name)  # grey cameras
 
 
 def find_drives(
@@ -147,7 +154,7 @@ def find_drives(
         images = [path.name for path in list_frames(folder / f"image_{camera}" / "data")]
         if images:
             parts = listed_parts(images, listed, folder, camera) if listed else ruled_parts(images, folder.name, split)
-            sequences += [make_drive(folder, camera, *part, improved=improved) for part in parts]
+            sequences += [make_drive(folder, camera, *part, improved) for part in parts]
     if not sequences:
         what = "listed frame" if listed else "KITTI drive with images"
         raise UserError(f"{raw} holds no {what}: expected <date>/<date>_drive_NNNN_sync/image_02/data.")
@@ -155,7 +162,7 @@ def find_drives(
 
 
 def make_drive(
-    folder: Path, camera: str, split: str, frames: list[str], targets: set[str] | None = None, improved=None
+    folder: Path, camera: str, split: str, frames: list[str], targets: set[str] | None, improved
 ) -> KittiDrive:
     """The clip of a drive's frames; outside of lists and the test split those without a pose are left out."""
     calibration = Calibration.read(folder.parent, camera)
@@ -190,12 +197,12 @@ def is_named(folder: str, drive: str) -> bool:
     )
 
 
-def ruled_parts(images: list[str], drive: str, split: str | None) -> list[tuple[str, list[str]]]:
-    """(split, frames) of a drive by rule."""
+def ruled_parts(images: list[str], drive: str, split: str | None) -> list[tuple[str, list[str], None]]:
+    """(split, frames, None) of a drive by rule: every frame is a target."""
     date, _, number = drive.removesuffix("_sync").partition("_drive_")
     if split is None and number.lstrip("0") in EIGEN_TEST_DRIVES.get(date, "").split():
         split = "test"
-    return split_by_rule(images, split)
+    return [(part, frames, None) for part, frames in split_by_rule(images, split)]
 
 
 def listed_parts(images: list[str], listed: dict, folder: Path, camera: str) -> list[tuple[str, list[str], set[str]]]:

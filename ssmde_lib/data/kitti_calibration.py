@@ -56,6 +56,7 @@ def read_values(path: Path, *required: str) -> dict[str, np.ndarray]:
 
 
 def transform(R: np.ndarray, t: np.ndarray) -> Float[np.ndarray, "4 4"]:
+    """A rigid 4x4 from rotation and translation."""
     T = np.eye(4)
     T[:3, :3], T[:3, 3] = np.reshape(R, (3, 3)), t
     return T

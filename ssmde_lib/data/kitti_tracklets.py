@@ -28,35 +28,41 @@ class Tracklet:
     T_velo_box: Float[np.ndarray, "n 4 4"]  # origin at the middle of the bottom, x along the length, z up
 
     def pose(self, frame: int) -> Float[np.ndarray, "4 4"] | None:
+        """T_velo_box at a frame of the drive; None where the object is not annotated."""
         return self.T_velo_box[frame - self.first] if 0 <= frame - self.first < len(self.T_velo_box) else None
 
 
 def move(T: Float[np.ndarray, "4 4"], points: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
+    """Points in another frame."""
     return points @ T[:3, :3].T + T[:3, 3]
 
 
 def read_tracklets(path: str | Path) -> list[Tracklet]:
     """The annotated objects of a drive (tracklet_labels.xml)."""
     try:
-        items = ElementTree.parse(path).getroot().find("tracklets").findall("item")
-        return [read_tracklet(item) for item in items]
+        tracklets = ElementTree.parse(path).getroot().find("tracklets")
+        return [read_tracklet(item) for item in tracklets.iterfind("item")]  # pyright: ignore[reportOptionalMemberAccess]
     except (OSError, ElementTree.ParseError, AttributeError, TypeError, ValueError):
         raise UserError(f"{path} is missing or not a tracklet file: download the drive's tracklets again.") from None
 
 
 def read_tracklet(item: ElementTree.Element) -> Tracklet:
-    poses = [
-        [float(pose.findtext(key)) for key in ("tx", "ty", "tz", "rz")] for pose in item.find("poses").findall("item")
-    ]
+    """One annotated object; ValueError where a number is missing."""
+    poses = [[number(pose, key) for key in ("tx", "ty", "tz", "rz")] for pose in item.findall("poses/item")]
     T = np.tile(np.eye(4), (len(poses), 1, 1))
     *centre, yaw = np.array(poses).reshape(-1, 4).T
     T[:, :3, 3], T[:, :3, :3] = np.transpose(centre), rotation(2, yaw)
     return Tracklet(
-        item.findtext("objectType"),
-        tuple(float(item.findtext(key)) for key in "lwh"),
-        int(item.findtext("first_frame")),
+        item.findtext("objectType", ""),
+        (number(item, "l"), number(item, "w"), number(item, "h")),
+        int(number(item, "first_frame")),
         T,
     )
+
+
+def number(item: ElementTree.Element, key: str) -> float:
+    """The number in a child element; ValueError where it is missing."""
+    return float(item.findtext(key, ""))  # a ValueError where it is missing
 
 
 def is_moving(tracklet: Tracklet, T_world_velo: dict[int, np.ndarray], fps: float) -> bool:

@@ -82,6 +82,7 @@ class Clip:
             ) from None
 
     def stem(self, i: int) -> str:
+        """Name of frame i without its suffix."""
         return Path(self.frames[i]).stem
 
     def targets(self, frame_stride: int) -> list[int]:
@@ -211,4 +212,5 @@ def read_label(clip: Clip, root: Path, i: int) -> tuple[torch.Tensor, torch.Tens
 
 
 def read_label_clip(clip: Clip, root: Path, frame_stride: int) -> dict[int, tuple[torch.Tensor, torch.Tensor]]:
+    """Label and mask of every target of a clip, by its frame number."""
     return {i: read_label(clip, root, i) for i in clip.targets(frame_stride)}

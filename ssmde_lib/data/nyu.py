@@ -46,20 +46,26 @@ class NyuLabelled(NyuSequence):
     """Pictures of the .mat, named by their index; its depth is registered and in-painted by the publisher."""
 
     def image(self, i: int) -> UInt8[np.ndarray, "h w 3"]:
+        """Frame i, RGB."""
         return self.read("images", i).transpose(2, 1, 0)  # stored as MATLAB does, 3 w h
 
     def depth(self, i: int) -> Float[np.ndarray, "h w"]:
+        """Depth of frame i in metres."""
         return self.read("depths", i).T.astype(np.float32)
 
     def read(self, key: str, i: int) -> np.ndarray:
+        """Entry of frame i in one of the file's arrays."""
         with h5py.File(self.folder / "nyu_depth_v2_labeled.mat") as file:
-            return np.ascontiguousarray(file[key][int(self.frames[i])])
+            pictures = file[key]
+            assert isinstance(pictures, h5py.Dataset)
+            return np.ascontiguousarray(pictures[int(self.frames[i])])
 
 
 class NyuVideo(NyuSequence):
     """A scene of the raw video."""
 
     def image(self, i: int) -> UInt8[np.ndarray, "h w 3"]:
+        """Frame i, RGB."""
         return read_image(self.folder / self.frames[i])
 
 
@@ -75,7 +81,9 @@ def find_scenes(raw: str | Path, names: tuple[str, ...] = (), split: str | None 
     The last tenth of the scenes is validation.
     """
     raw = Path(raw)
-    sequences = labelled(raw) if not names and (raw / "nyu_depth_v2_labeled.mat").is_file() else []
+    sequences: list[NyuSequence] = []
+    if not names and (raw / "nyu_depth_v2_labeled.mat").is_file():
+        sequences += labelled(raw)
     found = sorted({path.parent for path in raw.glob("**/r-*.ppm")})
     for folder in choose(found, names, raw, lambda folder, name: folder == name):
         frames = sorted((path.name for path in list_frames(folder) if path.name.startswith("r-")), key=picture_time)
@@ -92,6 +100,7 @@ def find_scenes(raw: str | Path, names: tuple[str, ...] = (), split: str | None 
 
 
 def picture_time(name: str) -> float:
+    """Seconds, from a file name of the raw video."""
     try:
         return float(name.split("-")[1])
     except (IndexError, ValueError):
@@ -107,7 +116,9 @@ def labelled(raw: Path) -> list[NyuLabelled]:
         split = loadmat(raw / "splits.mat")
         test, train = (split[key].ravel().astype(int) - 1 for key in ("testNdxs", "trainNdxs"))  # MATLAB counts from 1
         with h5py.File(raw / "nyu_depth_v2_labeled.mat") as file:
-            count = min(len(file["images"]), len(file["depths"]))
+            images, depths = file["images"], file["depths"]
+            assert isinstance(images, h5py.Dataset) and isinstance(depths, h5py.Dataset)
+            count = min(len(images), len(depths))
     except (OSError, KeyError, ValueError, NotImplementedError) as error:
         name = (
             "splits.mat"

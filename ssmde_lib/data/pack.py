@@ -23,20 +23,26 @@ class Pack(Sequence):
 
     def __post_init__(self):
         about, first = self.clip.about, self.clip.depth(0)
-        self.SOURCE, self.LICENCE = about.get("source", self.clip.name), about.get("licence", "unknown")
-        self.FPS = about.get("fps", Sequence.FPS)
-        self.DEPTH_UNITS = about.get("depth_png_units_per_metre", Sequence.DEPTH_UNITS)
-        self.SPARSE = first is not None and (first > 0).mean() < 0.5
+        vars(self).update(  # facts that other sequences share with their class
+            SOURCE=about.get("source", self.clip.name),
+            LICENCE=about.get("licence", "unknown"),
+            FPS=about.get("fps", Sequence.FPS),
+            DEPTH_UNITS=about.get("depth_png_units_per_metre", Sequence.DEPTH_UNITS),
+            SPARSE=first is not None and (first > 0).mean() < 0.5,
+        )
 
     def image(self, i: int) -> UInt8[np.ndarray, "h w 3"]:
+        """Frame i, RGB."""
         return self.clip.image(i)
 
     def depth(self, i: int) -> Float[np.ndarray, "h w"] | None:
+        """Depth of frame i in metres, 0 where unknown."""
         return self.clip.depth(i)
 
     def dynamic_mask(
         self, i: int, K: Float[np.ndarray, "3 3"], size: tuple[int, int]
     ) -> UInt8[np.ndarray, "h w"] | None:
+        """The masks that were given, else those of the clip."""
         if self.masks is not None:
             return self.masks[i]
         mask = self.clip.dynamic_mask(i)
@@ -68,6 +74,7 @@ def import_data(
 
 
 def link_splits(folder: Path, out: Path, size: tuple[int, int]) -> None:
+    """Link the splits of a prepared set, whose size must be right, into `out`."""
     out.mkdir(parents=True, exist_ok=True)
     for split in SPLITS:
         if not (folder / split).is_dir():

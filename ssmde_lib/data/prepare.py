@@ -8,6 +8,7 @@ interrupted run left is taken up again.
 import json
 import multiprocessing
 import shutil
+from collections.abc import Collection
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial, reduce, wraps
@@ -69,7 +70,7 @@ class Sequence:
 
 
 def prepare(
-    sequences: list[Sequence],
+    sequences: Collection[Sequence],
     out: str | Path,
     size: tuple[int, int],
     min_motion: float = MIN_MOTION,
@@ -177,6 +178,7 @@ def select_frames(
 
 
 def read_thumbnail(sequence: Sequence, i: int) -> UInt8[np.ndarray, "h w"] | None:
+    """The small grey picture of frame i; None where it cannot be read."""
     try:
         return thumbnail(sequence.image(i))
     except UserError:

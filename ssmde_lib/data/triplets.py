@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.utils.data import Dataset
@@ -19,7 +20,7 @@ IN_MEMORY = 8e9  # bytes of decoded frames that are kept; a larger data set is r
 class FrameCache:
     """What belongs to each frame of a clip, by its index: kept in memory, or read anew each time it is asked for."""
 
-    def __init__(self, read: Callable[[int], object], indices: Iterable[int], held: bool):
+    def __init__(self, read: Callable[[int], Any], indices: Iterable[int], held: bool):
         self.read, self.held = read, {i: read(i) for i in indices} if held else None
 
     def __getitem__(self, i: int):

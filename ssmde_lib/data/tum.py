@@ -50,6 +50,7 @@ class TumSequence(Sequence):
     folder: Path = field(kw_only=True)
 
     def image(self, i: int) -> UInt8[np.ndarray, "h w 3"]:
+        """Frame i, RGB."""
         return read_image(self.folder / "rgb" / self.frames[i])
 
     def depth(self, i: int) -> Float[np.ndarray, "h w"] | None:
@@ -164,6 +165,7 @@ def in_time(paths: list[Path]) -> list[Path]:
 
 
 def timestamps(paths: list[Path]) -> Float[np.ndarray, " n"]:
+    """Seconds, from the file names."""
     try:
         return np.array([float(path.stem) for path in paths])
     except ValueError:

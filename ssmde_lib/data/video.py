@@ -56,6 +56,7 @@ class Video(Sequence):
         self.capture, self.FPS = cv2.VideoCapture(str(self.path)), self.fps
 
     def image(self, i: int) -> UInt8[np.ndarray, "h w 3"]:
+        """Frame i, RGB."""
         number = int(self.frames[i])
         if number < self.position:
             self.capture, self.position = cv2.VideoCapture(str(self.path)), 0
@@ -90,8 +91,7 @@ def open_recording(
                 f"{source} holds no pictures (.png, .jpg, …): point to a folder of pictures or a video file."
             )
 
-        def make(name, frames):
-            return Pictures(source.name, name, frames, np.eye(3), folder=source)
+        make = partial(Pictures, source.name, K=np.eye(3), folder=source)
     elif source.is_file():
         if is_still(source):
             raise UserError(f"{source} is one picture: depth from video needs a folder of pictures or a video file.")

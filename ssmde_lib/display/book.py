@@ -95,6 +95,7 @@ def prepare_notebook(notebook: nbformat.NotebookNode, root: Path, page: str, pag
 
 
 def first_page(template: str, run_folder: Path, manifests: dict[str, dict], notebooks: str, names: list[str]) -> str:
+    """The book's first page: what the run is, and its results."""
     table = run_folder / "09_benchmark" / "table.md"
     last = max(manifests.values(), key=lambda manifest: manifest["started"], default=None)
     return template.format(
@@ -109,11 +110,13 @@ def first_page(template: str, run_folder: Path, manifests: dict[str, dict], note
 
 
 def title_of(notebook: nbformat.NotebookNode) -> str:
+    """The notebook's H1."""
     lines = [line for cell in notebook.cells if cell.cell_type == "markdown" for line in cell.source.splitlines()]
     return next(line.removeprefix("# ").strip() for line in lines if line.startswith("# "))
 
 
 def duration(seconds: float) -> str:
+    """Seconds below a minute and a half, minutes above."""
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.1f} min"
 
 

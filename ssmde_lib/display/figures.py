@@ -154,7 +154,7 @@ def point_cloud(
     (x, y, z), colours = points[::step].T, colours[::step]
     figure = plt.figure(figsize=(width, 0.75 * width), layout="constrained")
     axis = figure.add_subplot(projection="3d")
-    axis.scatter(x, z, -y, c=colours, s=1.5, linewidths=0)
+    axis.scatter(x, z, -y, c=colours, s=1.5, linewidths=0)  # pyright: ignore[reportArgumentType] the stub wants an int
     axis.set(xlabel="x (right)", ylabel="z (forward)", zlabel="−y (up)")
     axis.set_aspect("equal")
     axis.view_init(elevation, -90 + azimuth)

@@ -63,6 +63,7 @@ def place_figure(run_folder: Path, staged: Path, stage: str, cell_id: str) -> st
 
 
 def read_table(path: Path) -> str:
+    """A Markdown table that a stage wrote."""
     if not path.is_file():
         raise UserError(f"{path} does not exist: execute that stage first.")
     return path.read_text().strip()

@@ -59,6 +59,7 @@ def tell_unmatched(clip: Clip) -> None:
 
 
 def predictions_of(predict: Predict, clips: list[Clip], protocol: Protocol, batch: int) -> Iterator[Sample]:
+    """Predicted and true depth of every frame that has a depth map."""
     for clip in clips:
         name = "/".join(clip.path.resolve().parts[-3:])  # data set, split, clip: the same on every machine
         targets = clip.about.get("targets", range(len(clip)))
@@ -174,6 +175,7 @@ def regions(sample: Sample, valid: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def errors(pred: np.ndarray, gt: np.ndarray, mask: np.ndarray) -> dict[str, float]:
+    """Depth errors over the mask, and its number of pixels."""
     return depth_errors(pred, gt, mask) | {"pixels": int(mask.sum())}
 
 

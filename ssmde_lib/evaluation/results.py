@@ -28,9 +28,11 @@ class Results:
     records: list[dict]
 
     def clips(self) -> list[str]:
+        """Names of the clips."""
         return sorted({record["clip"] for record in self.records})
 
     def regions(self) -> list[str]:
+        """The regions that any image has."""
         return [region for region in REGIONS if any(region in record["regions"] for record in self.records)]
 
     def summary(self) -> dict[str, dict[str, float]]:
@@ -38,6 +40,7 @@ class Results:
         return {region: self.region_summary(region) for region in self.regions()}
 
     def region_summary(self, region: str) -> dict[str, float]:
+        """Means over the images that have the region."""
         rows = [record["regions"][region] for record in self.records if region in record["regions"]]
         return {metric: float(np.mean([row[metric] for row in rows])) for metric in METRICS} | {"images": len(rows)}
 
@@ -51,7 +54,7 @@ class Results:
 
     def intervals(
         self, draws: int = 2000, level: float = 0.95, seed: int = 0
-    ) -> dict[str, dict[str, list[float]]] | None:
+    ) -> dict[str, dict[str, list[float] | None]] | None:
         """Bootstrap intervals over clips: neighbouring frames are no independent samples. None with a single clip."""
         if len(self.clips()) < 2:
             return None
@@ -77,13 +80,12 @@ class Results:
     @classmethod
     def from_json(cls, source: dict | str | Path) -> "Results":
         """Results from `to_json`'s dict, or from a file that holds it."""
-        if not isinstance(source, dict):
-            try:
-                source = json.loads(Path(source).read_text())
-            except (OSError, json.JSONDecodeError):
-                raise UserError(f"{source} is missing or no JSON of results: run the evaluation again.") from None
-        facts = {key: tuple(value) if isinstance(value, list) else value for key, value in source["protocol"].items()}
-        return cls(Protocol(**facts), source["records"])
+        try:
+            results = source if isinstance(source, dict) else json.loads(Path(source).read_text())
+        except (OSError, json.JSONDecodeError):
+            raise UserError(f"{source} is missing or no JSON of results: run the evaluation again.") from None
+        facts = {key: tuple(value) if isinstance(value, list) else value for key, value in results["protocol"].items()}
+        return cls(Protocol(**facts), results["records"])
 
     def table(self) -> str:
         """Markdown, one line per region and one column per metric."""
@@ -137,6 +139,7 @@ def sums_by_clip(
 
 
 def mean_by_key(rows: list[dict[str, float]]) -> dict[str, float]:
+    """Means of each key over the rows that have it."""
     keys = sorted(
         {key for row in rows for key in row}, key=lambda key: float(key.split("-")[0]) if key[0].isdigit() else 0
     )
@@ -144,9 +147,11 @@ def mean_by_key(rows: list[dict[str, float]]) -> dict[str, float]:
 
 
 def cells(figures: dict[str, float]) -> list[str]:
+    """The metrics as a table's cells."""
     return [f"{figures[metric]:.3f}" for metric in METRICS]
 
 
 def markdown(headings: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table."""
     lines = [headings, ["---"] * len(headings), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -69,9 +69,8 @@ def normals(depth: Float[Tensor, "b 1 h w"], K: Float[Tensor, "b 3 3"]) -> Float
     x, y = pixel_grid(height, width, device=depth.device, dtype=depth.dtype)[:, 1:-1, 1:-1]
     fx, fy, cx, cy = (K[:, i, j, None, None, None] for i, j in ((0, 0), (1, 1), (0, 2), (1, 2)))
     parts = fx * a, fy * b, -(1 + (x - cx) * a + (y - cy) * b)
-    length = (
-        sum(part.square() for part in parts).clamp(min=1e-24).sqrt()
-    )  # F.normalize reduces over three channels ten times slower
+    # F.normalize reduces over three channels ten times slower.
+    length = (parts[0].square() + parts[1].square() + parts[2].square()).clamp(min=1e-24).sqrt()
     return F.pad(torch.cat([part / length for part in parts], 1), (1, 1, 1, 1), mode="replicate")
 
 
@@ -80,7 +79,7 @@ def half_relative_difference(after: Float[Tensor, "*s"], before: Float[Tensor, "
     return (after - before) / (after + before).clamp(min=1e-6)
 
 
-def resize_intrinsics(K: Matrix, from_size: tuple[int, int], to_size: tuple[int, int]) -> Matrix:
+def resize_intrinsics(K: Matrix, from_size: tuple[int, ...], to_size: tuple[int, ...]) -> Matrix:
     """Intrinsics ("*b 3 3") of the image resized from one (height, width) to another: x moves to (x + 0.5) s - 0.5.
 
     >>> resize_intrinsics(np.array([[100.0, 0, 49.5], [0, 100, 24.5], [0, 0, 1]]), (50, 100), (25, 50))[0]

@@ -89,7 +89,7 @@ def best_pose(problem: Problem, T: Float[Tensor, "b 4 4"], iterations: int) -> F
         weight = problem.weight * found.valid
         difference = without_exposure(found.difference, problem.grey, weight)
         cost = huber_cost(difference, problem.huber)
-        if typical is None:
+        if typical is None or smallest is None:
             typical = (weight * cost).sum(1, keepdim=True) / weight.sum(1, keepdim=True).clamp(min=SMALLEST)
             smallest = torch.zeros_like(typical)
         # An unseen pixel counts as much as a typical one of the given pose: looking away is no way to a smaller error.

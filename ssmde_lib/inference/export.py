@@ -20,6 +20,7 @@ class DepthFromImages(nn.Module):
         self.net = predictor.net
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 1 h w"]:
+        """Depth of a batch of images."""
         return self.net.depth(self.net(images)[0])
 
 

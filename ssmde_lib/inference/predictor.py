@@ -51,7 +51,7 @@ def read_depth_network(path: Path) -> tuple[DepthNet, dict]:
     return net, record
 
 
-def fold_batch_norm(net: nn.Module) -> nn.Module:
+def fold_batch_norm(net: DepthNet) -> DepthNet:
     """A copy for inference whose convolutions have taken in the batch norm that follows them.
 
     Same outputs, fewer passes.
@@ -77,8 +77,8 @@ class Predictor:
         self.device = choose_device(device) if device else best_device()
         self.net = fold_batch_norm(net)
         del self.net.heads[1:]  # coarser disparities serve training alone
-        self.net = self.net.to(self.device, memory_format=torch.channels_last)
-        self.size = tuple(size) if size else None
+        self.net.to(self.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] not in the stub
+        self.size = (size[0], size[1]) if size else None
 
     @property
     def max_depth(self) -> float:
@@ -106,7 +106,8 @@ class Predictor:
     @torch.inference_mode()
     def tensor(self, images: UInt8[np.ndarray, "b h w 3"]) -> Float[Tensor, "b 1 h2 w2"]:
         """Depth as the network gives it, float32, on its device."""
-        size = self.size or tuple(max(64, round(side / 32) * 32) for side in images.shape[1:3])
+        height, width = (max(64, round(side / 32) * 32) for side in images.shape[1:3])
+        size = self.size or (height, width)
         resized = np.stack([resize_image(image, size) for image in images])
         pixels = torch.from_numpy(resized).to(self.device).permute(0, 3, 1, 2).to(memory_format=torch.channels_last)
         return self.net.depth(self.net(pixels / 255)[0]).float()

@@ -38,7 +38,9 @@ def open_source(source: str | Path, limit: int | None = None) -> Source:
             raise UserError(f"{path} holds no images (.png, .jpg, …): point to a folder of images.")
         return Source(read_images(paths), len(paths), moving=False)
     if str(source).isdigit() and not path.exists():
-        return open_video(int(source), f"webcam {source}", "check that it is plugged in and its number right", limit)
+        return open_video(
+            int(str(source)), f"webcam {source}", "check that it is plugged in and its number right", limit
+        )
     if not path.is_file():
         raise UserError(f"{source} does not exist: give an image, a folder, a video or a webcam's number.")
     if is_still(path):
@@ -47,6 +49,7 @@ def open_source(source: str | Path, limit: int | None = None) -> Source:
 
 
 def read_images(paths: list[Path]) -> Iterator[tuple[str, UInt8[np.ndarray, "h w 3"] | UserError]]:
+    """(name, image) of each file, or (name, UserError)."""
     for path in paths:
         try:
             yield path.stem, read_image(path)
@@ -55,6 +58,7 @@ def read_images(paths: list[Path]) -> Iterator[tuple[str, UInt8[np.ndarray, "h w
 
 
 def open_video(source: str | int, name: str, way_out: str, limit: int | None) -> Source:
+    """A video file or a webcam as a source."""
     with quiet_opencv():
         capture = cv2.VideoCapture(source)
     if not capture.isOpened():
@@ -65,6 +69,7 @@ def open_video(source: str | int, name: str, way_out: str, limit: int | None) ->
 
 
 def read_video(capture: cv2.VideoCapture, limit: int | None) -> Iterator[tuple[str, UInt8[np.ndarray, "h w 3"]]]:
+    """(number, image) of each frame; the capture is released at the end."""
     try:
         number = 0
         while limit is None or number < limit:

@@ -30,6 +30,7 @@ class ScaleSmoother:
         self.last, self.correction = None, 0.0
 
     def __call__(self, depth: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
+        """The depth map in the scale of the frames before it."""
         if self.last is not None and self.last.shape == depth.shape:
             change = float(np.median(np.log(depth / self.last)))
             self.correction = self.keep * (self.correction - change) if abs(change) < self.cut else 0.0
@@ -97,6 +98,7 @@ class VideoFile:
         self.writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
 
     def close(self) -> None:
+        """Finish the file."""
         if self.writer is not None:
             self.writer.release()
 
@@ -117,13 +119,15 @@ class PredictionWriter:
             make_folder(out / folder)
 
     def write(self, images: list, predictor) -> None:
+        """Predict a batch of (name, image) and write it."""
         for (name, image), depth in zip(images, predictor(np.stack([image for _, image in images])), strict=True):
             self.write_frame(name, image, self.steady(depth) if self.steady else depth)
             self.written += 1
 
     def write_frame(self, name: str, image, depth) -> None:
+        """Write one frame's pictures, video frame and point cloud."""
         near, far = np.percentile(depth, [2, 98])
-        if self.video and self.near is not None:  # colours follow the scene slowly
+        if self.video and self.near is not None and self.far is not None:  # colours follow the scene slowly
             near, far = 0.98 * self.near + 0.02 * near, 0.98 * self.far + 0.02 * far
         self.near, self.far = near, far
         colours = colourise(depth, near, far)
@@ -137,6 +141,7 @@ class PredictionWriter:
             write_point_cloud(cloud, depth, image, K, far, self.ply_stride)
 
     def close(self) -> None:
+        """Finish the file."""
         if self.video:
             self.video.close()
         facts = {

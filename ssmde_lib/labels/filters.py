@@ -141,18 +141,21 @@ def choose_labels(
 
     `plain` is the views' mask; the kinds in WITH_PRIOR need `relative_depth`.
     """
-    everywhere = torch.ones_like(plain)
+    if kind == "none":
+        return depth, torch.ones_like(plain)
+    if kind == "plain":
+        return depth, plain
+    if relative_depth is None:
+        raise UserError(
+            f"mask filter {kind!r} needs the prior's maps: give the folder of pseudo-depth, or choose plain."
+        )
     match kind:
-        case "none":
-            return depth, everywhere
-        case "plain":
-            return depth, plain
         case "prior_order":
             return depth, prior_order_mask(plain, depth, relative_depth)
         case "prior_depth":
             return depth, prior_depth_mask(plain, depth, relative_depth)
-        case "min_depth":
-            return min_depth_label(plain, depth, relative_depth), everywhere
+        case _:
+            return min_depth_label(plain, depth, relative_depth), torch.ones_like(plain)
 
 
 @dataclasses.dataclass(frozen=True)

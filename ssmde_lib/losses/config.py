@@ -62,6 +62,7 @@ class Losses:
 
     @property
     def uses_prior(self) -> bool:
+        """Whether any loss reads the prior's maps."""
         return bool(self.ranking or self.normal or self.edge_normal or self.ssi or self.log_ratio)
 
     @property

@@ -66,6 +66,7 @@ class PhotometricError(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x: Tensor, y: Tensor, mu_y: Tensor, var_y: Tensor, alpha: float) -> Tensor:
+        """The error; what backward needs is kept."""
         mu_x = window_mean(x)
         mu_xy, mu_xx = mu_x * mu_y, mu_x * mu_x
         n2 = window_mean(x * y).sub_(mu_xy).mul_(2).add_(C2)
@@ -82,6 +83,7 @@ class PhotometricError(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None, None, None]:
+        """Gradient by x alone."""
         x, y, mu_y, mu_x, n1, n2, d1, d2, inverse, ssim = ctx.saved_tensors
         grad = grad / x.shape[1]
         to_ssim = -0.5 * ctx.alpha * grad
@@ -114,7 +116,8 @@ def smoothness(disparity: Float[Tensor, "b 1 h w"], image: Float[Tensor, "b c h 
     mean |d/dx| exp(-|dI/dx|), plus the same in y.
     """
     disparity = disparity / (disparity.mean((2, 3), keepdim=True) + 1e-7)
-    return sum(
-        (disparity.diff(dim=axis).abs() * torch.exp(-image.diff(dim=axis).abs().mean(1, keepdim=True))).mean()
-        for axis in (2, 3)
-    )
+
+    def along(axis: int) -> Tensor:
+        return (disparity.diff(dim=axis).abs() * torch.exp(-image.diff(dim=axis).abs().mean(1, keepdim=True))).mean()
+
+    return along(2) + along(3)

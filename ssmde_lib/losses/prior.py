@@ -15,6 +15,7 @@ from ssmde_lib.geometry.camera import normals
 from ssmde_lib.geometry.relative_depth import CONFIDENT, centred_log_ratio
 from ssmde_lib.losses.reductions import masked_mean
 
+Weight = Float[Tensor, "b 1 h w"] | Bool[Tensor, "b 1 h w"] | None
 UNRELIABLE = 0.2  # share of the pixels whose views agree least
 RANDOM_PAIRS = 0.1  # random pairs a pixel
 # Of the ranking's softplus: a pair in the right order by a factor 1.35 costs a twentieth of an undecided one.
@@ -36,7 +37,7 @@ def pick(x: Float[Tensor, "b c h w"], index: Int[Tensor, "b n"]) -> Float[Tensor
     return x.flatten(2).gather(2, index[:, None].expand(-1, x.shape[1], -1))
 
 
-def anchor_weight(weight: Float[Tensor, "b 1 h w"] | None, index: Int[Tensor, "b n"]) -> Float[Tensor, "b 1 n"] | float:
+def anchor_weight(weight: Weight, index: Int[Tensor, "b n"]) -> Float[Tensor, "b 1 n"] | Bool[Tensor, "b 1 n"] | float:
     """The pixel weight of the anchors; 1 without one."""
     return 1.0 if weight is None else pick(weight, index)
 
@@ -66,7 +67,7 @@ def ranking_loss(
     relative_depth: Float[Tensor, "b 1 h w"],
     generator: torch.Generator,
     reliability: Float[Tensor, "b 1 h w"] | None = None,
-    weight: Float[Tensor, "b 1 h w"] | None = None,
+    weight: Weight = None,
 ) -> Float[Tensor, ""]:
     """Confident depth ranking.
 
@@ -88,7 +89,8 @@ def ranking_loss(
     return masked_mean(loss * anchor_weight(weight, a), order != 0)
 
 
-def weighted_mean(x: Float[Tensor, "b 1 h w"], weight: Float[Tensor, "b 1 h w"] | None) -> Float[Tensor, ""]:
+def weighted_mean(x: Float[Tensor, "b 1 h w"], weight: Weight) -> Float[Tensor, ""]:
+    """Mean over all pixels of x times its weight."""
     return x.mean() if weight is None else (x * weight).mean()
 
 
@@ -96,7 +98,7 @@ def normal_loss(
     depth: Float[Tensor, "b 1 h w"],
     relative_depth: Float[Tensor, "b 1 h w"],
     K: Float[Tensor, "b 3 3"],
-    weight: Float[Tensor, "b 1 h w"] | None = None,
+    weight: Weight = None,
 ) -> Float[Tensor, ""]:
     """Mean absolute difference of the normals of the predicted and of the relative depth."""
     difference = (normals(depth, K) - normals(relative_depth, K)).abs().mean(1, keepdim=True)
@@ -147,7 +149,7 @@ def edge_normal_loss(
     image: Float[Tensor, "b 3 h w"],
     K: Float[Tensor, "b 3 3"],
     generator: torch.Generator,
-    weight: Float[Tensor, "b 1 h w"] | None = None,
+    weight: Weight = None,
 ) -> Float[Tensor, ""]:
     """Edge-aware relative normals.
 
@@ -174,7 +176,7 @@ def edge_normal_loss(
         difference = (cosine - cosine_prior).abs()[:, :, None] * anchor_weight(weight, anchors)  # 3 b 1 n
         loss.append((difference[:, :, 0] * counted).sum())
         counts.append(counted.sum())
-    return sum(loss) / sum(counts).clamp(min=1)
+    return torch.stack(loss).sum() / torch.stack(counts).sum().clamp(min=1)
 
 
 def affine_normalised(depth: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h w"]:
@@ -190,7 +192,7 @@ def affine_normalised(depth: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h w
 def ssi_loss(
     depth: Float[Tensor, "b 1 h w"],
     relative_depth: Float[Tensor, "b 1 h w"],
-    weight: Float[Tensor, "b 1 h w"] | None = None,
+    weight: Weight = None,
 ) -> Float[Tensor, ""]:
     """Scale-and-shift-invariant difference (Ranftl et al. 2020, equations 5 and 6).
 
@@ -202,7 +204,7 @@ def ssi_loss(
 def log_ratio_loss(
     depth: Float[Tensor, "b 1 h w"],
     relative_depth: Float[Tensor, "b 1 h w"],
-    weight: Float[Tensor, "b 1 h w"] | None = None,
+    weight: Weight = None,
 ) -> Float[Tensor, ""]:
     """Scale-invariant difference: mean |r - median r| of each image's log ratio r = log depth - log relative depth.
 

@@ -33,13 +33,12 @@ class SelfSupervised(NamedTuple):
     """The weighted terms, whose sum is the loss, and two maps of the finest scale, without gradient."""
 
     terms: dict[str, Float[Tensor, ""]]
-    weight: (
-        Float[Tensor, "b 1 h w"] | None
-    )  # mean of 1 - D_diff over the sources: low where things move; None without source depths
+    # Mean of 1 - D_diff over the sources, low on dynamic objects; None without source depths.
+    weight: Float[Tensor, "b 1 h w"] | None
     valid: Bool[Tensor, "b 1 h w"]  # seen by at least one source
 
 
-def upsample(disparities: list[Float[Tensor, "b 1 _ _"]], size: tuple[int, int]) -> list[Float[Tensor, "b 1 h w"]]:
+def upsample(disparities: list[Float[Tensor, "b 1 _ _"]], size: tuple[int, ...]) -> list[Float[Tensor, "b 1 h w"]]:
     """Every scale at full resolution.
 
     There the photometric error of coarse scales makes no holes (Godard et al. 2019).
@@ -86,7 +85,7 @@ def minimum_error(
     kept = smallest.detach() < (torch.inf if identity is None else identity)
     error = smallest.where(kept, 0.0)
     if self_discovered and views[0].difference is not None:
-        differences = torch.cat([view.difference for view in views], 1).detach()
+        differences = torch.cat([view.difference for view in views if view.difference is not None], 1).detach()
         error = error * (1 - differences.gather(1, best))
     return error, kept
 
@@ -100,7 +99,7 @@ def photometric_term(
 
 def geometry_term(views: list[WarpedSource]) -> Float[Tensor, ""]:
     """Mean D_diff over the valid pixels of all views (Bian et al. 2019, equation 6)."""
-    return sum(masked_mean(view.difference, view.valid) for view in views) / len(views)
+    return mean([masked_mean(view.difference, view.valid) for view in views if view.difference is not None])
 
 
 def smoothness_term(disparities: list[Float[Tensor, "b 1 _ _"]], image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, ""]:
@@ -108,9 +107,7 @@ def smoothness_term(disparities: list[Float[Tensor, "b 1 _ _"]], image: Float[Te
     images = [
         image if d.shape == image[:, :1].shape else F.interpolate(image, d.shape[-2:], mode="area") for d in disparities
     ]
-    return sum(smoothness(d, i) / 2**s for s, (d, i) in enumerate(zip(disparities, images, strict=True))) / len(
-        disparities
-    )
+    return mean([smoothness(d, i) / 2**s for s, (d, i) in enumerate(zip(disparities, images, strict=True))])
 
 
 class FramesAtScale(NamedTuple):
@@ -118,15 +115,14 @@ class FramesAtScale(NamedTuple):
 
     images: dict[str, Float[Tensor, "b 3 h w"]]
     statistics: tuple[Tensor, Tensor]  # window_statistics of the target image
-    identity: (
-        dict[str, Float[Tensor, "b 1 h w"]] | None
-    )  # photometric error of each source as it is; None without auto-mask
+    # The smaller photometric error of the sources as they are; None without auto-mask.
+    identity: Float[Tensor, "b 1 h w"] | None
     source_depths: dict[str, Float[Tensor, "b 1 h w"] | None]
     K: Float[Tensor, "b 3 3"]
 
 
 def frames_at(
-    size: tuple[int, int], images: dict, source_depths: dict | None, K: Tensor, losses: Losses
+    size: tuple[int, ...], images: dict, source_depths: dict | None, K: Tensor, losses: Losses
 ) -> FramesAtScale:
     """The frames at a resolution no finer than their own."""
     own = images["tgt"].shape[-2:]
@@ -187,9 +183,10 @@ def self_supervised_loss(
     weight = None
     if source_depths:
         terms["geometry"] = losses.geometry * mean([geometry_term(views) for views in by_scale])
-        weight = 1 - mean([view.difference.detach() for view in finest])
+        weight = 1 - mean([view.difference.detach() for view in finest if view.difference is not None])
     return SelfSupervised(terms, weight, finest[0].valid | finest[1].valid)
 
 
 def mean(tensors: list[Tensor]) -> Tensor:
-    return sum(tensors) / len(tensors)
+    """The mean of tensors of one shape."""
+    return sum(tensors[1:], tensors[0]) / len(tensors)

@@ -4,12 +4,12 @@ import dataclasses
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from ssmde_lib.errors import UserError
 from ssmde_lib.networks import checkpoint
 from ssmde_lib.networks.depth_and_pose import DepthAndPose
 from ssmde_lib.networks.depth_net import DepthNet
+from ssmde_lib.networks.efficientnet import EfficientNetLite0Encoder
 from ssmde_lib.networks.pose_net import PoseNet
 
 
@@ -33,12 +33,12 @@ class Architecture:
             depth_net = DepthNet(
                 self.layers, self.width, self.scales, self.skips, self.min_depth, self.max_depth, encoder=self.encoder
             )
-            if self.encoder == "efficientnet_lite0":
+            if isinstance(depth_net.encoder, EfficientNetLite0Encoder):
                 depth_net.encoder.load_imagenet()
             return DepthAndPose(depth_net, PoseNet(self.pose_width))
 
 
-def same_architecture(net: nn.Module, path: Path) -> nn.Module:
+def same_architecture(net: DepthNet | PoseNet, path: Path) -> DepthNet | PoseNet:
     """The network of the checkpoint `path`, which must be built as `net` is."""
     loaded = checkpoint.load(path)
     if differing := [key for key, value in net.architecture.items() if loaded.architecture[key] != value]:

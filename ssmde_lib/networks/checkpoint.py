@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -35,8 +36,8 @@ def read_record(path: str | Path) -> dict:
         return json.loads(file.metadata()["record"])
 
 
-def load(path: str | Path, device: torch.device | str = "cpu") -> nn.Module:
-    """Build the network that a checkpoint describes and fill it; eval mode, float32."""
+def load(path: str | Path, device: torch.device | str = "cpu") -> Any:
+    """Build the network that a checkpoint describes (one of NETWORKS) and fill it; eval mode, float32."""
     with open_checkpoint(path, str(device)) as file:
         metadata = file.metadata() or {}
         if metadata.get("network") not in NETWORKS:
@@ -53,6 +54,7 @@ def load(path: str | Path, device: torch.device | str = "cpu") -> nn.Module:
 
 
 def open_checkpoint(path: str | Path, device: str = "cpu"):
+    """The safetensors file, open; UserError where it is missing or damaged."""
     try:
         return safe_open(str(path), framework="pt", device=device)
     except FileNotFoundError:

@@ -37,8 +37,8 @@ class DepthAndPose(nn.Module):
         """Depths of the source frames, without gradient, which halves the cost of a step."""
         sources = torch.cat([prev, next])
         motion = rigid(self.pose_net(torch.cat([tgt, tgt]), sources))
-        T = dict(zip(("prev", "next"), motion.chunk(2), strict=True))
-        depths = None
+        T: dict[str, Tensor] = dict(zip(("prev", "next"), motion.chunk(2), strict=True))
+        depths: dict[str, Tensor] | None = None
         if source_depths:
             with torch.no_grad():
                 finest = self.depth_net(sources)[0]

@@ -3,6 +3,8 @@
 The design is that of Monodepth2 (2019).
 """
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -21,6 +23,7 @@ class ReflectedConv(nn.Conv2d):
         super().__init__(inputs, outputs, 3)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Convolve the maps with their borders."""
         return super().forward(F.pad(x, (1, 1, 1, 1), mode="reflect" if min(x.shape[-2:]) > 1 else "replicate"))
 
 
@@ -37,15 +40,17 @@ class DenseSkip(nn.Module):
     Xiang et al. 2024, in our reading.
     """
 
-    def __init__(self, inputs: list[int], outputs: int):
+    def __init__(self, inputs: Sequence[int], outputs: int):
         super().__init__()
         self.project = nn.ModuleList(nn.Conv2d(c, outputs, 1) for c in inputs)
 
     def forward(self, features: list[Tensor], size: torch.Size) -> Tensor:
-        return sum(
+        """The sum of all stages at `size` (h, w)."""
+        resized = [
             F.interpolate(project(feature), size, mode="bilinear", align_corners=False)
             for project, feature in zip(self.project, features, strict=True)
-        )
+        ]
+        return torch.stack(resized).sum(0)
 
 
 class DepthNet(nn.Module):
@@ -105,6 +110,7 @@ class DepthNet(nn.Module):
 
     @staticmethod
     def disparity(head: nn.Module, x: Tensor) -> Tensor:
+        """A head's output in (0, 1)."""
         # Eight bits of mantissa are too few for the output: the heads stay in float32 under autocast.
         with torch.autocast(x.device.type, enabled=False):
             return torch.sigmoid(head(x.float()))

@@ -47,10 +47,12 @@ class Block(nn.Module):
         self.scale1, self.scale2 = (nn.Parameter(torch.ones(WIDTH, device="cpu")) for _ in range(2))
 
     def forward(self, x: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
+        """Tokens after attention and the multi-layer perceptron."""
         x = x + self.scale1 * self.attention(self.norm1(x))
         return x + self.scale2 * self.fc2(F.gelu(self.fc1(self.norm2(x))))
 
     def attention(self, x: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
+        """Multi-head self-attention."""
         q, k, v = (
             linear(x).unflatten(-1, (HEADS, -1)).transpose(1, 2) for linear in (self.query, self.key, self.value)
         )  # b heads n d

@@ -23,6 +23,7 @@ class Residual(nn.Module):
         self.conv1, self.conv2 = conv3x3(channels, channels), conv3x3(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
+        """The input with what the two convolutions add."""
         return x + self.conv2(F.gelu(self.conv1(F.gelu(x))))
 
 
@@ -76,6 +77,7 @@ class DinoDepth(nn.Module):
         self.backbone, self.head = backbone, head
 
     def forward(self, images: Float[Tensor, "b 3 16h 16w"]) -> Float[Tensor, "b 1 8h 8w"]:
+        """Log-depth up to a constant."""
         return self.head(self.tokens(images), preprocess(images, images.shape[-2:]))
 
     def tokens(self, images: Float[Tensor, "b 3 16h 16w"]) -> Float[Tensor, "b 4 n d"]:

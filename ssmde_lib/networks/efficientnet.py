@@ -34,10 +34,12 @@ class SameConv(nn.Conv2d):
         self.before, self.after = (kernel - stride) // 2, kernel - stride - (kernel - stride) // 2
 
     def forward(self, x: Tensor) -> Tensor:
+        """Convolve the padded maps."""
         return super().forward(F.pad(x, (self.before, self.after, self.before, self.after)))
 
 
 def norm(channels: int) -> nn.BatchNorm2d:
+    """Batch norm with the published weights' constants."""
     return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01)
 
 
@@ -54,6 +56,7 @@ class InvertedResidual(nn.Module):
         self.expands, self.identity = expansion > 1, stride == 1 and inputs == outputs
 
     def forward(self, x: Tensor) -> Tensor:
+        """Expand, filter each channel, project; the input is added where the shapes allow it."""
         y = F.relu6(self.bn0(self.expand_conv(x))) if self.expands else x
         y = F.relu6(self.bn1(self.depthwise_conv(y)))
         y = self.bn2(self.project_conv(y))
@@ -82,6 +85,7 @@ class EfficientNetLite0Encoder(nn.Module):
                 self.taps.append(len(self.blocks) - 1)
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> list[Tensor]:
+        """Feature maps, fine to coarse."""
         x = 0.45 * images - 0.1  # from DepthNet's normalisation to [-1, 1], with which these weights were trained
         x, features = F.relu6(self.bn0(self.conv_stem(x))), []
         for number, block in enumerate(self.blocks):

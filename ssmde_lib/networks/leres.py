@@ -25,10 +25,12 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def conv3x3(inputs: int, outputs: int) -> nn.Conv2d:
+    """A 3x3 convolution that keeps the resolution."""
     return nn.Conv2d(inputs, outputs, 3, padding=1)
 
 
 def double(x: Tensor) -> Tensor:
+    """Twice the resolution, corners on corners."""
     return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=True)
 
 
@@ -47,6 +49,7 @@ class Refine(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """The maps with what the branch adds."""
         x = F.relu(self.conv1(x))
         return F.relu(x + self.conv_branch(x))
 
@@ -62,6 +65,7 @@ class Fuse(nn.Module):
         self.ftb1, self.ftb2 = Refine(inputs, outputs), Refine(outputs, outputs)
 
     def forward(self, feature: Tensor, coarse: Tensor) -> Tensor:
+        """The fused maps at twice the coarse resolution."""
         return double(self.ftb2(self.ftb1(feature) + coarse))
 
 
@@ -76,6 +80,7 @@ class Head(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """The output at twice the resolution, in float32."""
         x = self.adapt_conv[:3](x)
         with torch.autocast(x.device.type, enabled=False):  # the output needs more than bfloat16's eight bits
             return double(self.adapt_conv[3](x.float()))
@@ -91,6 +96,7 @@ class Decoder(nn.Module):
         self.outconv = Head(width)
 
     def forward(self, features: list[Tensor]) -> Tensor:
+        """Depth from the feature maps of the encoder, fine to coarse."""
         x = double(self.conv1(self.conv(features[3])))
         for fuse, feature in ((self.ffm2, features[2]), (self.ffm1, features[1]), (self.ffm0, features[0])):
             x = fuse(feature, x)
@@ -122,7 +128,7 @@ class LeReS(nn.Module):
         return self.decoder_modules(self.encoder_modules["encoder"](images)[1:])
 
 
-def preprocess(images: Float[Tensor, "b 3 h w"], size: tuple[int, int] = OFFICIAL_SIZE) -> Float[Tensor, "b 3 H W"]:
+def preprocess(images: Float[Tensor, "b 3 h w"], size: tuple[int, ...] = OFFICIAL_SIZE) -> Float[Tensor, "b 3 H W"]:
     """RGB in [0, 1], resized to `size` and normalised.
 
     Bilinear without anti-aliasing, as OpenCV's default in the original.

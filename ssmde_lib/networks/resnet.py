@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 
 def conv(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:
+    """A convolution without bias that keeps the resolution, but for its stride."""
     return nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, groups=groups, bias=False)
 
 
@@ -31,6 +32,7 @@ class BasicBlock(nn.Module):
         self.downsample = Shortcut(inputs, planes, stride) if stride != 1 or inputs != planes else None
 
     def forward(self, x: Tensor) -> Tensor:
+        """Two convolutions, added to the input."""
         y = self.relu(self.bn1(self.conv1(x)))
         y = self.bn2(self.conv2(y))
         return self.relu(y + (x if self.downsample is None else self.downsample(x)))
@@ -51,6 +53,7 @@ class Bottleneck(nn.Module):
         self.downsample = Shortcut(inputs, outputs, stride) if stride != 1 or inputs != outputs else None
 
     def forward(self, x: Tensor) -> Tensor:
+        """Narrow, filter, widen; added to the input."""
         y = self.relu(self.bn1(self.conv1(x)))
         y = self.relu(self.bn2(self.conv2(y)))
         y = self.bn3(self.conv3(y))
@@ -84,9 +87,10 @@ class ResNetEncoder(nn.Module):
             self.channels.append(outputs)
 
     def forward(self, images: Float[Tensor, "b c h w"]) -> list[Tensor]:
+        """Feature maps at 1/2, 1/4, … 1/32, fine to coarse."""
         features = [self.relu(self.bn1(self.conv1(images)))]
         x = self.maxpool(features[0])
-        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
-            x = stage(x)
+        for stage in range(1, 5):
+            x = getattr(self, f"layer{stage}")(x)
             features.append(x)
         return features

@@ -110,10 +110,12 @@ def rename(state: State, prefix: str, names: dict[str, str]) -> State:
 
 
 def strip(state: State, prefix: str) -> State:
+    """The entries below a prefix, without it."""
     return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
 
 
 def fill(net: DepthNet, state: State, path: str | Path, device: torch.device | str) -> DepthNet:
+    """The network with these weights; UserError where they do not fit."""
     try:
         net.load_state_dict(state)
     except RuntimeError as error:

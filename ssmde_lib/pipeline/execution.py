@@ -55,7 +55,7 @@ def run_notebook(name: str, overrides: dict, output: Path | None = None, attempt
     `stage.finish`.
     """
     import papermill
-    from jupyter_client import AsyncKernelManager
+    from jupyter_client.manager import AsyncKernelManager
     from nbclient.exceptions import DeadKernelError
 
     root = find_root()
@@ -91,7 +91,7 @@ def run_notebook(name: str, overrides: dict, output: Path | None = None, attempt
                     kernel_name="python3",
                     cwd=root,
                     start_timeout=300,
-                    progress_bar={"disable": None, "ncols": 90},
+                    progress_bar={"disable": None, "ncols": 90},  # pyright: ignore[reportArgumentType] tqdm's options
                     extra_arguments=["--log-level=ERROR"],
                 )
             break

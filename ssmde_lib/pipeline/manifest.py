@@ -34,6 +34,7 @@ from ssmde_lib.threads import limit_threads
 
 
 def files_below(folder: Path) -> list[Path]:
+    """All output files of a stage folder, links followed."""
     found = [Path(parent) / name for parent, _, names in os.walk(folder, followlinks=True) for name in names]
     return sorted(path for path in found if path.name not in ("stage.json", "attempt.json"))
 
@@ -78,7 +79,7 @@ def git_commit(root: Path) -> str | None:
 
 def package_versions() -> dict[str, str | None]:
     """Versions of the direct dependencies."""
-    wanted = [re.match(r"[\w.-]+", line)[0] for line in metadata.requires("ssmde") or [] if "extra ==" not in line]
+    wanted = [re.split(r"[^\w.-]", line)[0] for line in metadata.requires("ssmde") or [] if "extra ==" not in line]
     return {"python": sys.version.split()[0]} | {name: version(name) for name in wanted}
 
 
@@ -185,9 +186,10 @@ def begin(name: str, namespace: dict) -> Stage:
     if missing:
         raise UserError(f"parameter {missing[0]} is not set: execute the parameters cell first.")
     parameters = {key: parameter.check(namespace[key]) for key, parameter in declared.items()}
-    if not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)*", parameters["run"]):
-        raise UserError(f"parameter run must be a plain folder name or a path of such, not {parameters['run']!r}.")
-    folder = runs_folder(root) / parameters["run"] / name
+    run = str(parameters["run"])
+    if not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)*", run):
+        raise UserError(f"parameter run must be a plain folder name or a path of such, not {run!r}.")
+    folder = runs_folder(root) / run / name
     upstream_hashes = verify_upstream(folder.parent, stages[name])
     open_folder(folder, {"parameters": parameters, "upstream": upstream_hashes})
     return Stage(name, root, folder, parameters, upstream_hashes)

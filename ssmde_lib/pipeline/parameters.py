@@ -28,6 +28,7 @@ def runs_folder(root: Path) -> Path:
 
 
 def load_yaml(path: Path) -> dict:
+    """The mapping in a YAML file; UserError where there is none."""
     import yaml
 
     if not path.is_file():
@@ -80,6 +81,7 @@ class Parameter:
 
 
 def notebook_path(root: Path, name: str) -> Path:
+    """Path of a notebook by its name; UserError with the nearest one otherwise."""
     path = root / "notebooks" / f"{name}.ipynb"
     if not path.is_file():
         known = sorted(file.stem for file in path.parent.glob("*.ipynb"))
@@ -98,13 +100,19 @@ def read_parameters(path: Path) -> dict[str, Parameter]:
     lines = sources[0].splitlines()
     declared = {}
     for node in ast.parse(sources[0]).body:
-        if not (isinstance(node, ast.AnnAssign) and ast.unparse(node.annotation) in KINDS and node.value):
+        if not (
+            isinstance(node, ast.AnnAssign)
+            and isinstance(node.target, ast.Name)
+            and ast.unparse(node.annotation) in KINDS
+            and node.value
+        ):
             raise UserError(
                 f"{path}: line {node.lineno} of the parameters cell must read "
                 "'name: int|float|str|bool = value  # comment'."
             )
         name, kind = node.target.id, ast.unparse(node.annotation)
-        comment = lines[node.end_lineno - 1].encode()[node.end_col_offset :].decode().strip().lstrip("# ")
+        last = lines[(node.end_lineno or node.lineno) - 1].encode()
+        comment = last[node.end_col_offset :].decode().strip().lstrip("# ")
         declared[name] = Parameter(
             name, kind, Parameter(name, kind, 0, "").check(ast.literal_eval(node.value)), comment
         )
@@ -121,7 +129,8 @@ def check_names(names, declared: dict[str, Parameter], where: str) -> None:
 def injected_names(namespace: dict) -> list[str]:
     """Names that Papermill injected: those of the executed cell that begins with its mark."""
     cells = [source for source in namespace.get("In", []) if source.startswith("# Parameters\n")]
-    return [node.targets[0].id for source in cells for node in ast.parse(source).body if isinstance(node, ast.Assign)]
+    nodes = [node for source in cells for node in ast.parse(source).body if isinstance(node, ast.Assign)]
+    return [target.id for node in nodes for target in node.targets if isinstance(target, ast.Name)]
 
 
 def profile_parameters(root: Path, profile: str, name: str) -> dict:

@@ -36,6 +36,7 @@ class Degraded:
         self.provider, self.degradation, self.device = provider, degradation, provider.device
 
     def __call__(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 1 h w"]:
+        """Relative depth, positive, far is large."""
         log_depth = self.provider(images).log()
         blurred = blur(log_depth, self.degradation.blur * images.shape[-1])
         errors = torch.cat([self.error(image) for image in images]).to(log_depth.device)
@@ -49,6 +50,7 @@ class Degraded:
         return self.degradation.error * F.interpolate(cells, image.shape[-2:], mode="bicubic", align_corners=True)
 
     def describe(self) -> dict:
+        """The provider's description, with the degradation."""
         about = self.provider.describe()
         return about | {
             "provider": f"{about['provider']}, degraded (a stand-in for a poor prior)",

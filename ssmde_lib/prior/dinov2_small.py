@@ -25,6 +25,7 @@ class TokenGrid(nn.Module):
         self.net, self.tokens = net, tokens
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 1 h w"]:
+        """Relative depth at the images' size."""
         size = tuple(PICTURE * side for side in grid_of(images.shape[-2:], self.tokens))
         with torch.autocast(images.device.type, torch.bfloat16, enabled=bfloat16_is_fast(images.device)):
             log_depth = self.net(resize(images, size, antialias=True))

@@ -36,9 +36,12 @@ def world_samples(world: str, clips: int, frames: int, every: int, split: int = 
 
 
 def pack_samples(path: Path, every: int) -> Iterable[Sample]:
+    """Every `every`-th frame of a real clip; dynamic objects are not known."""
     clip = Clip(path)
     for i in range(0, len(clip), every):
-        yield clip.image(i), clip.depth(i), None
+        depth = clip.depth(i)
+        if depth is not None:
+            yield clip.image(i), depth, None
 
 
 def score(provider: Provider, samples: Iterable[Sample], cap: float) -> dict[str, float]:
@@ -58,6 +61,7 @@ def score(provider: Provider, samples: Iterable[Sample], cap: float) -> dict[str
 def score_image(
     relative: np.ndarray, depth: np.ndarray, dynamic_mask: np.ndarray | None, cap: float
 ) -> dict[str, float]:
+    """Errors of one image, by region."""
     known = (depth > 0) & (depth <= cap)
     regions = {"all": known}
     if dynamic_mask is not None:

@@ -40,13 +40,13 @@ def views(data: Path, split: str, every: int) -> dict[str, Tensor]:
     Depth is in metres, infinite where unknown.
     """
     found = [(clip, i) for clip in find_clips(data, split) for i in range(0, len(clip), every)]
-    depths = [clip.depth(i) for clip, i in found]
-    if any(depth is None for depth in depths):
+    depths = [depth for clip, i in found if (depth := clip.depth(i)) is not None]
+    if len(depths) < len(found):
         raise UserError(f"{data} has clips without depth/: an in-domain prior learns from the ground truth.")
-    depths = np.stack(depths)[:, None]
+    depth = np.stack(depths)[:, None]
     return {
         "images": torch.from_numpy(np.stack([clip.image(i) for clip, i in found])).permute(0, 3, 1, 2),
-        "depths": torch.from_numpy(np.where(depths > 0, depths, np.inf)).half(),
+        "depths": torch.from_numpy(np.where(depth > 0, depth, np.inf)).half(),
         "K": torch.from_numpy(np.stack([clip.K for clip, _ in found])).float(),
     }
 
@@ -58,15 +58,15 @@ def fine_tune(data: Path, out: Path, options: FineTuning = FineTuning(), device:
     """
     began = time.time()
     seen, held_out = (views(data, split, options.every) for split in ("train", "val"))
-    size = tuple(seen["images"].shape[-2:])
+    height, width = seen["images"].shape[-2:]
     with torch.random.fork_rng(devices=[]):
         net, curve = train(
-            [Views(seen, held_out, size)], options.steps, options.batch, options.seed, device, start=BUNDLED
+            [Views(seen, held_out, (height, width))], options.steps, options.batch, options.seed, device, start=BUNDLED
         )
     record = {
         "started_from": BUNDLED.name,
         "trained_on": f"ground truth of {data.as_posix()}/train: an in-domain upper bound, not zero-shot",
-        "input_sizes": [size],
+        "input_sizes": [[height, width]],
         "training_seconds": round(time.time() - began),
         "torch": torch.__version__,
         **dataclasses.asdict(options),

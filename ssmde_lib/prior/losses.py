@@ -48,6 +48,7 @@ def align_scale(log_depth: DepthMap, truth: DepthMap, known: Mask) -> DepthMap:
 
 
 def mean_over_mask(values: DepthMap, mask: Mask) -> Float[Tensor, "b 1 1 1"]:
+    """Each image's mean over its mask, 0 where that is empty."""
     return (values * mask).sum((1, 2, 3), keepdim=True) / mask.sum((1, 2, 3), keepdim=True).clamp(min=1)
 
 
@@ -124,7 +125,8 @@ def across_edges(images: Tensor, truth: Tensor, pairs: int) -> tuple[Tensor, Ten
 def anywhere(truth: Tensor, pairs: int) -> tuple[Tensor, Tensor]:
     """Flat indices "b pairs" (into maps without border) of random pairs."""
     inside = (truth.shape[2] - 2) * (truth.shape[3] - 2)
-    return tuple(torch.randint(inside, (len(truth), pairs), device=truth.device) for _ in range(2))
+    first, second = (torch.randint(inside, (len(truth), pairs), device=truth.device) for _ in range(2))
+    return first, second
 
 
 def gather(maps: Tensor, indices: Tensor) -> Tensor:

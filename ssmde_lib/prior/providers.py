@@ -15,6 +15,7 @@ Every provider returns a positive map, so that the ratio of two pixels means som
 import difflib
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import pooch
 import torch
@@ -158,6 +159,7 @@ class DisparityOf(nn.Module):
         self.model = model
 
     def forward(self, images: Tensor) -> Tensor:
+        """Inverse depth b 1 h w, up to scale and shift."""
         return self.model(pixel_values=images).predicted_depth[:, None]
 
 
@@ -171,11 +173,12 @@ def depth_anything_v2(
     `size` in multiples of 14.
     """
     name = model if isinstance(model, str) else type(model).__name__
+    net: Any = model
     if isinstance(model, str):
         try:
             from transformers import AutoModelForDepthEstimation
 
-            model = AutoModelForDepthEstimation.from_pretrained(name)
+            net = AutoModelForDepthEstimation.from_pretrained(name)
         except ImportError:
             raise UserError(
                 "Provider 'depth_anything_v2' needs transformers: pip install 'ssmde[priors]', or choose 'leres_small'."
@@ -188,12 +191,12 @@ def depth_anything_v2(
     about = {
         "provider": "depth_anything_v2",
         "weights": name,
-        "sha256": hash_state(model),
+        "sha256": hash_state(net),
         "licence": "see the model card",
         "convention": "inverse depth q up to scale and shift, stored as 1 / (q / max(q) + 0.01) of each image",
         "input_sizes": [list(size)],
     }
-    return Provider(SinglePass(DisparityOf(model), [size], invert), about, device)
+    return Provider(SinglePass(DisparityOf(net), [size], invert), about, device)
 
 
 def invert(disparity: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h w"]:
@@ -203,6 +206,7 @@ def invert(disparity: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h w"]:
 
 
 def hash_state(net: nn.Module) -> str:
+    """SHA-256 of a network's weights."""
     digest = hashlib.sha256()
     for tensor in net.state_dict().values():
         digest.update(tensor.cpu().numpy().tobytes())

@@ -27,6 +27,7 @@ class SinglePass(nn.Module):
         self.net, self.sizes, self.to_relative = net, sizes, to_relative
 
     def forward(self, images: Images) -> Maps:
+        """Relative depth at the images' size."""
         output = self.net(preprocess(images, nearest_shape(self.sizes, images.shape[-2:]))).float()
         return resize(self.to_relative(output), images)
 
@@ -39,6 +40,7 @@ class FlipAverage(nn.Module):
         self.net = net
 
     def forward(self, images: Tensor) -> Tensor:
+        """The mean of both outputs."""
         return (self.net(images) + self.net(images.flip(-1)).flip(-1)) / 2
 
 
@@ -55,6 +57,7 @@ class MultiCrop(nn.Module):
         self.net, self.sizes = net, sizes
 
     def forward(self, images: Images) -> Maps:
+        """Relative depth at the images' size."""
         own = nearest_shape(self.sizes, images.shape[-2:])
         whole = torch.stack([self.look(images, size) for size in self.sizes if size[0] >= own[0]]).mean(0)
         total, weights = whole.clone(), torch.ones_like(whole)
@@ -76,7 +79,7 @@ def resize(maps: Maps, images: Images) -> Maps:
     return F.interpolate(maps, images.shape[-2:], mode="bilinear", align_corners=False)
 
 
-def nearest_shape(sizes: list[tuple[int, int]], size: tuple[int, int]) -> tuple[int, int]:
+def nearest_shape(sizes: list[tuple[int, int]], size: tuple[int, ...]) -> tuple[int, int]:
     """The one of `sizes` (h, w) to which `size` is squashed least."""
     return min(sizes, key=lambda known: abs(math.log(known[1] * size[0] / (known[0] * size[1]))))
 

@@ -65,6 +65,7 @@ class TokenViews:
 
 
 def predict(head: DepthHead, tokens: Tensor, images: Tensor) -> Tensor:
+    """Log-depth by the head, in bfloat16."""
     with torch.autocast(images.device.type, torch.bfloat16):
         return head(tokens, preprocess(images, images.shape[-2:])).float()
 

@@ -72,11 +72,13 @@ class Views:
 
 
 def batch_of(data: dict[str, Tensor], indices: Tensor, device: str) -> tuple[Tensor, Tensor, Tensor]:
+    """Images in [0, 1], depths and intrinsics of the chosen views."""
     images, depths, K = (data[key][indices].to(device) for key in ("images", "depths", "K"))
     return images.float() / 255, depths.float(), K
 
 
 def small_leres() -> LeReS:
+    """A fresh narrow LeReS."""
     return LeReS(**VARIANTS["small"])
 
 

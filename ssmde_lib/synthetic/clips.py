@@ -6,10 +6,11 @@ The layout is that of docs/design.md.
 import inspect
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -32,7 +33,7 @@ OUTPUTS = ("depth", "movers", "instance", "normal", "flow")
 
 def render_clip(
     world: str = "street",
-    seed=0,
+    seed: int | Sequence[int] = 0,
     frames: int = 50,
     height: int = 64,
     width: int = 192,
@@ -47,22 +48,20 @@ def render_clip(
     positive.
     """
     if difficulty is not None:
-        world, options = (
-            _known("difficulty", difficulty, FAILURE_CASES).world,
-            FAILURE_CASES[difficulty].options | options,
-        )
+        case = _known("difficulty", difficulty, FAILURE_CASES)
+        world, options = case.world, case.options | options
     builder = _known("world", world, WORLDS)
     if min(frames, height, width) < 1:
         raise UserError(f"frames, height and width must be at least 1, got {frames}, {height}, {width}")
     sensor = Sensor(**{k: options.pop(k) for k in list(options) if k in Sensor.__dataclass_fields__})
     for option in options:
         _known("option", option, [*inspect.signature(builder).parameters][4:])
-    seed = np.atleast_1d(seed)
-    shot = builder(np.random.default_rng(seed), frames, height, width, **options)
-    return (render_with_sensor(shot, sensor, height, width, t, seed) for t in range(frames))
+    seeds = np.atleast_1d(seed)
+    shot = builder(np.random.default_rng(seeds), frames, height, width, **options)
+    return (render_with_sensor(shot, sensor, height, width, t, seeds) for t in range(frames))
 
 
-def _known(kind: str, name: str, choices):
+def _known(kind: str, name: str, choices) -> Any:
     """choices[name], or a UserError that lists them."""
     if name not in choices:
         raise UserError(f"{kind} {name!r} is unknown; choose among {', '.join(choices)}")
@@ -161,6 +160,7 @@ def _write_normal(stem: Path, frame: Frame) -> None:
 def _write_flow(stem: Path, frame: Frame) -> None:
     height, width = frame.depth.shape
     x, y = np.meshgrid(np.arange(width), np.arange(height))
+    assert frame.flow is not None  # rendered with the next frame's camera
     u, v = x + frame.flow[..., 0], y + frame.flow[..., 1]
     valid = (u >= 0) & (u <= width - 1) & (v >= 0) & (v <= height - 1)
     np.savez(stem.with_suffix(".npz"), flow=np.where(valid[..., None], frame.flow, 0).astype(np.float16), valid=valid)

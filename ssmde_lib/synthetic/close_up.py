@@ -31,7 +31,7 @@ def close_up(rng: Rng, paint: Paint, field_of_view: float) -> tuple[Scene, np.nd
     furnish_room(builder, half_x, half_z, high)
     if rng.random() < 2 / 3:
         desk(builder, -camera[1, 3])
-    builder.scatter(rng.integers(5, 25), 0.8, 4.0, field_of_view / 2, INDOOR, (half_x, half_z))
+    builder.scatter(int(rng.integers(5, 25)), 0.8, 4.0, field_of_view / 2, INDOOR, (half_x, half_z))
     return light_room(builder, half_x, half_z, high), camera
 
 

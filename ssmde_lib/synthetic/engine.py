@@ -150,14 +150,19 @@ def _linear(coefficients, x, y):
     return c0 * x + (c1 * y + c2)
 
 
+def _slab(row, offset, x, y):
+    """Depths at which the rays enter and leave the slab between two opposite faces of the unit cube."""
+    inverse = 1 / _linear(row, x, y)
+    low, high = float(-1 - offset) * inverse, float(1 - offset) * inverse
+    return np.minimum(low, high), np.maximum(low, high)
+
+
 def _box(A, b, x, y, taper):
-    near = far = None
-    for k in range(3):
-        inverse = 1 / _linear(A[k], x, y)
-        low, high = float(-1 - b[k]) * inverse, float(1 - b[k]) * inverse
-        enter, leave = np.minimum(low, high), np.maximum(low, high)
-        near = enter if near is None else np.maximum(near, enter, out=near)
-        far = leave if far is None else np.minimum(far, leave, out=far)
+    near, far = _slab(A[0], b[0], x, y)
+    for k in (1, 2):
+        enter, leave = _slab(A[k], b[k], x, y)
+        np.maximum(near, enter, out=near)
+        np.minimum(far, leave, out=far)
     near[(near > far) | (near < NEAR)] = np.inf
     return near
 

@@ -12,6 +12,7 @@ WOODS = [(0.55, 0.38, 0.22), (0.72, 0.55, 0.36), (0.35, 0.22, 0.14), (0.85, 0.82
 
 
 def wood(rng):
+    """A random wood."""
     return Material(pick(rng, WOODS, 0.03), noise=0.25, noise_scale=0.4)
 
 

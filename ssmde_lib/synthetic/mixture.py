@@ -7,7 +7,7 @@ scenes share with any photograph is what a prior can learn: things rest on surfa
 horizon, smaller, hazier, and hidden by what is nearer. The renderer is the tutorial's own.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,6 +16,7 @@ from ssmde_lib.synthetic.engine import Frame, render
 from ssmde_lib.synthetic.scene import Light, Material, Primitive, Scene, Shadow, Sky, place
 
 Rng = np.random.Generator
+SOLIDS = ("box", "cylinder", "ellipsoid")
 Paint = Callable[[float], Material]  # a random material for a thing of about this size in metres
 
 
@@ -41,7 +42,9 @@ def sample_view(seed: int, height: int, width: int, mixture: Mixture | None = No
     """A random view of `mixture` (default: `ROOMY`), deterministic by seed; pixels are square up to a sixth."""
     rng = np.random.default_rng([2021, seed])
     mixture = mixture or ROOMY
-    family = rng.choice(mixture.families, p=mixture.wide if width > 2 * height else mixture.narrow)
+    family = mixture.families[
+        rng.choice(len(mixture.families), p=mixture.wide if width > 2 * height else mixture.narrow)
+    ]
     field_of_view = np.deg2rad(rng.uniform(50, 100))
     fx = width / 2 / np.tan(field_of_view / 2)
     fy = fx * log_uniform(rng, 6 / 7, 7 / 6)
@@ -61,6 +64,7 @@ def render_view(seed: int, height: int, width: int, mixture: Mixture | None = No
 
 
 def log_uniform(rng: Rng, low: float, high: float) -> float:
+    """A number whose logarithm is uniform."""
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
@@ -82,10 +86,10 @@ def random_paint(rng: Rng) -> Paint:
 
     def paint(size: float) -> Material:
         plain = rng.random() > busy
-        cell = [log_uniform(rng, 0.04, 1.5) * size if rng.random() < 0.85 else np.inf for _ in range(2)]
+        wide, high = (log_uniform(rng, 0.04, 1.5) * size if rng.random() < 0.85 else np.inf for _ in range(2))
         return Material(
             color=colour(), color_b=None if plain or rng.random() < 0.5 else colour(), gap_color=colour(),
-            cell=(np.inf, np.inf) if plain else tuple(cell),
+            cell=(np.inf, np.inf) if plain else (wide, high),
             gap=(0.0, 0.0) if plain else tuple(rng.choice([0.0, rng.uniform(0.02, 0.8)], 2)),
             offset=rng.choice([0.0, 0.5, rng.random()]), checker=bool(rng.random() < 0.2),
             hue=0.0 if plain else rng.choice([0.0, rng.uniform(0, 0.3)]), sides_only=bool(rng.random() < 0.3),
@@ -100,16 +104,17 @@ def random_paint(rng: Rng) -> Paint:
 
 
 def solid(
-    rng: Rng, paint: Paint, half: tuple, pose: np.ndarray, shapes: tuple = ("box", "cylinder", "ellipsoid")
+    rng: Rng, paint: Paint, half: Sequence[float] | np.ndarray, pose: np.ndarray, shapes: tuple = SOLIDS
 ) -> Primitive:
     """One random primitive of these half extents, sometimes tapered; y = 0 of `pose` is its centre."""
     shape = str(rng.choice(shapes))
     taper = (1.0, 1.0)
     if shape != "ellipsoid" and rng.random() < 0.35:
         taper = tuple(np.repeat(rng.uniform(0, 1.2), 2)) if shape == "cylinder" else tuple(rng.uniform(0.2, 1.1, 2))
+    x, y, z = (float(h) for h in half)
     if shape == "cylinder":
-        half = (half[0], half[1], half[0])
-    return Primitive(shape, tuple(float(h) for h in half), pose, paint(2 * max(half)), taper=taper)
+        z = x
+    return Primitive(shape, (x, y, z), pose, paint(2 * max(x, y, z)), taper=taper)
 
 
 def on_wheels(rng: Rng, paint: Paint) -> list[Primitive]:
@@ -233,7 +238,13 @@ OBJECTS = (on_wheels, upright, slabs, pole, tuft, pile)
 OUTDOOR, INDOOR = (0.4, 0.22, 0.04, 0.12, 0.12, 0.1), (0.06, 0.42, 0.28, 0.06, 0.06, 0.12)
 
 
+def random_object(rng: Rng, paint: Paint, weights: tuple[float, ...]) -> list[Primitive]:
+    """One of OBJECTS, drawn by its weight."""
+    return OBJECTS[rng.choice(len(OBJECTS), p=weights)](rng, paint)
+
+
 def moved(parts: list[Primitive], T: np.ndarray) -> list[Primitive]:
+    """The primitives, moved by T."""
     return [replace(part, pose=T @ part.pose) for part in parts]
 
 
@@ -274,11 +285,12 @@ class SceneBuilder:
             distance = log_uniform(self.rng, near, far)
             angle = self.heading + self.rng.uniform(-1.1, 1.1) * half_view
             x, z = self.camera + distance * np.array([np.sin(angle), np.cos(angle)])
-            parts = self.rng.choice(OBJECTS, p=weights)(self.rng, self.paint)
+            parts = random_object(self.rng, self.paint, weights)
             if inside is None or (abs(x) < inside[0] - 0.2 and abs(z) < inside[1] - 0.2):
                 self.stand(parts, x, z, yaw)
 
     def slab(self, half: tuple, pose: np.ndarray, size: float | None = None) -> None:
+        """Add a box."""
         self.primitives.append(Primitive("box", tuple(half), pose, self.paint(size or max(half))))
 
 
@@ -380,7 +392,7 @@ def terrain(rng: Rng, paint: Paint, field_of_view: float) -> tuple[Scene, np.nda
     builder = SceneBuilder(rng, paint, camera, clearance=2.0)
     ground(builder)
     backdrop(builder)
-    builder.scatter(rng.integers(5, 30), 4.0, 40.0, field_of_view / 2, OUTDOOR)
+    builder.scatter(int(rng.integers(5, 30)), 4.0, 40.0, field_of_view / 2, OUTDOOR)
     return Scene(builder.primitives, shadows=builder.shadows, **daylight(rng)), camera
 
 
@@ -400,11 +412,11 @@ def corridor(rng: Rng, paint: Paint, field_of_view: float) -> tuple[Scene, np.nd
     if rng.random() < 0.3:
         builder.slab((60, storey, 2), place(y=-storey, z=log_uniform(rng, 15, 90), yaw=rng.normal(0, 0.2)))
     backdrop(builder)
-    builder.scatter(rng.integers(3, 18), 3.5, 35.0, field_of_view / 2, OUTDOOR)
+    builder.scatter(int(rng.integers(3, 18)), 3.5, 35.0, field_of_view / 2, OUTDOOR)
     for _ in range(rng.integers(0, 20)):  # things along the sides
         x = rng.choice([-1, 1]) * half_width * rng.uniform(0.55, 1)
         builder.stand(
-            rng.choice(OBJECTS, p=OUTDOOR)(rng, paint),
+            random_object(rng, paint, OUTDOOR),
             x,
             log_uniform(rng, 3, 60),
             rng.choice([0, np.pi]) + rng.normal(0, 0.1),
@@ -443,7 +455,7 @@ def interior(rng: Rng, paint: Paint, field_of_view: float) -> tuple[Scene, np.nd
     camera = handheld(rng, rng.uniform(0.8, 1.8), 0.1, 0.03, x, z, inwards + rng.normal(0, 0.6))
     builder = SceneBuilder(rng, paint, camera, clearance=0.4)
     furnish_room(builder, half_x, half_z, high)
-    builder.scatter(rng.integers(2, 14), 0.8, 6.0, field_of_view / 2, INDOOR, (half_x, half_z))
+    builder.scatter(int(rng.integers(2, 14)), 0.8, 6.0, field_of_view / 2, INDOOR, (half_x, half_z))
     return light_room(builder, half_x, half_z, high), camera
 
 
@@ -480,7 +492,7 @@ def furnish_room(builder: SceneBuilder, half_x: float, half_z: float, high: floa
             at, yaw = (rng.choice([-1, 1]) * (half_x - 0.4), rng.uniform(-1, 1) * (half_z - 0.4)), np.pi / 2
         else:
             at, yaw = (rng.uniform(-1, 1) * (half_x - 0.4), rng.choice([-1, 1]) * (half_z - 0.4)), 0.0
-        builder.stand(rng.choice(OBJECTS, p=INDOOR)(rng, paint), *at, yaw + rng.choice([0, np.pi]))
+        builder.stand(random_object(rng, paint, INDOOR), *at, yaw + rng.choice([0, np.pi]))
 
 
 def light_room(builder: SceneBuilder, half_x: float, half_z: float, high: float) -> Scene:

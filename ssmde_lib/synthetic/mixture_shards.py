@@ -36,6 +36,7 @@ def render_shards(
 
 
 def write_shard(path: Path, seeds: range, size: tuple[int, int], mixture: Mixture) -> None:
+    """Render and write the views of these seeds."""
     frames = [render_view(seed, *size, mixture) for seed in tqdm(seeds, desc=path.stem)]
     with atomic(path) as draft, draft.open("wb") as file:
         np.savez(

@@ -27,7 +27,11 @@ def at(pose, items, **identity):
 def _compose(outer, inner):
     if not callable(outer) and not callable(inner):
         return outer @ inner
-    return lambda t: (outer(t) if callable(outer) else outer) @ (inner(t) if callable(inner) else inner)
+
+    def at(pose, t: float) -> np.ndarray:
+        return pose(t) if callable(pose) else pose
+
+    return lambda t: at(outer, t) @ at(inner, t)
 
 
 def pick(rng, choices, spread: float = 0.05):
@@ -48,6 +52,7 @@ def rod(x, y, z, radius, height, material, top: float = 1.0):
 
 
 def ball(x, y, z, size, material):
+    """An ellipsoid with its centre at (x, y, z)."""
     return Primitive("ellipsoid", tuple(np.broadcast_to(size, 3)), place(x, y, z), material)
 
 
@@ -169,14 +174,10 @@ def tree(rng):
             rod(0, -tall * (0.15 + 0.24 * k), 0, tall * (0.24 - 0.05 * k), tall * 0.38, leaf, 0.05) for k in range(3)
         ]
         return [rod(0, 0, 0, 0.16, tall * 0.3, bark), *cones, Shadow((1.2, 0.6, 1.2), place(), 0.6)]
-    crown = [
-        ball(
-            *(rng.uniform(-1, 1, 3) * [0.17, 0.10, 0.17] + [0, -0.72, 0]) * tall,
-            tall * rng.uniform(0.15, 0.24, 3),
-            leaf,
-        )
-        for _ in range(rng.integers(3, 6))
-    ]
+    crown = []
+    for _ in range(rng.integers(3, 6)):
+        x, y, z = (rng.uniform(-1, 1, 3) * [0.17, 0.10, 0.17] + [0, -0.72, 0]) * tall
+        crown.append(ball(x, y, z, tall * rng.uniform(0.15, 0.24, 3), leaf))
     return [rod(0, 0, 0, rng.uniform(0.1, 0.2), tall * 0.65, bark, 0.6), *crown, Shadow((1.5, 0.6, 1.5), place(), 0.6)]
 
 
@@ -189,7 +190,7 @@ def street_lamp(rng):
         rod(0, 0, 0, 0.15, 0.6, metal),
         box(0.6, -tall + 0.06, 0, 1.3, 0.07, 0.07, metal),
         box(1.2, -tall + 0.16, 0, 0.6, 0.14, 0.22, Material((0.95, 0.93, 0.85), emission=0.9), (0.7, 0.7)),
-        Shadow((0.4,) * 3, place()),
+        Shadow((0.4, 0.4, 0.4), place()),
     ]
 
 
@@ -221,7 +222,7 @@ def sign(rng):
             )
         ]
     back = [replace(part, pose=place(z=0.02) @ part.pose, material=METAL) for part in face[:1]]
-    return [rod(0, 0, 0, 0.04, tall + 0.2, METAL), *face, *back, Shadow((0.3,) * 3, place())]
+    return [rod(0, 0, 0, 0.04, tall + 0.2, METAL), *face, *back, Shadow((0.3, 0.3, 0.3), place())]
 
 
 def post(rng):

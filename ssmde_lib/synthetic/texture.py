@@ -27,7 +27,7 @@ def value_noise(u: np.ndarray, v: np.ndarray) -> np.ndarray:
 
 def fractal_noise(u, v, width, octaves: int = 3) -> np.ndarray:
     """Sum of value noises, each finer by 3.7; one fades where a pixel (`width`, in u, v) covers half its lattice."""
-    total, amplitude, frequency = 0.0, 0.6, 1.0
+    total, amplitude, frequency = np.zeros((), np.float32), 0.6, 1.0
     for octave in range(octaves):
         fade = np.clip(1.4 - 1.2 * frequency * width, 0, 1)
         total = total + (amplitude * fade) * value_noise(u * frequency + 17 * octave, v * frequency + 5 * octave)

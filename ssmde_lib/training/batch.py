@@ -1,6 +1,6 @@
 """What a training step sees: triplets as floats on the device, augmented."""
 
-from typing import NotRequired, TypedDict
+from typing import NotRequired, TypedDict, cast
 
 import torch
 from jaxtyping import Bool, Float
@@ -26,4 +26,4 @@ class Batch(TypedDict):
 
 def prepare_batch(items: dict[str, Tensor], generator: torch.Generator) -> Batch:
     """The items of `data.Triplets` (frames uint8), collated and on the device, as floats and augmented."""
-    return augment(items | {name: items[name].float() / 255 for name in FRAMES}, generator)
+    return cast(Batch, augment(items | {name: items[name].float() / 255 for name in FRAMES}, generator))

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from accelerate import Accelerator
@@ -24,6 +24,7 @@ from ssmde_lib.training.schedule import Schedule, StepSampler, seeded
 from ssmde_lib.training.state import Log, restore, save
 
 
+@runtime_checkable
 class TrainingObjective(Protocol):
     """What is minimised; it may keep a state that moves with the training (an averaged teacher)."""
 
@@ -32,11 +33,14 @@ class TrainingObjective(Protocol):
     ) -> dict[str, Tensor]:
         """Named loss terms whose sum is minimised."""
 
-    def after_step(self, model: nn.Module, step: int) -> None: ...
+    def after_step(self, model: Any, step: int) -> None:
+        """Called after every optimiser step."""
 
-    def state_dict(self) -> dict: ...
+    def state_dict(self) -> dict:
+        """What a resumed run needs."""
 
-    def load_state_dict(self, state: dict) -> None: ...
+    def load_state_dict(self, state: dict) -> None:
+        """Go on from a saved state."""
 
 
 def train(
@@ -64,7 +68,7 @@ def train(
     """
     accelerator = Accelerator(mixed_precision=schedule.precision, gradient_accumulation_steps=schedule.accumulate)
     if schedule.channels_last:
-        model.to(memory_format=torch.channels_last)
+        model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] not in the stub
     groups = [{"params": part.parameters(), "warmed": name == "depth_net"} for name, part in model.named_children()]
     optimizer = torch.optim.Adam(groups, lr=schedule.learning_rate, fused=True)
     settings = {"schedule": schedule.that_matter(), "seed": seed, **(settings or {})}

@@ -54,6 +54,7 @@ class Objective:
     def __call__(
         self, model: nn.Module, batch: Batch, progress: float, generator: torch.Generator
     ) -> dict[str, Tensor]:
+        """The weighted terms, whose sum is the loss."""
         images = {name: batch[name] for name in ("tgt", *SOURCES)}
         seen = (batch["tgt_aug"], batch["prev_aug"], batch["next_aug"])
         prediction = model(*seen, source_depths=bool(self.losses.geometry) or self.losses.judges_motion)
@@ -173,9 +174,11 @@ class Objective:
                 mine.copy_(its)
 
     def state_dict(self) -> dict:
+        """The online teacher's weights."""
         return {} if self.teacher is None else self.teacher.state_dict()
 
     def load_state_dict(self, state: dict) -> None:
+        """Go on from a saved online teacher."""
         if self.teacher is not None:
             self.teacher.load_state_dict(state)
 
@@ -212,4 +215,4 @@ def prior_weight(
 
 def successive_loss(disparities: list[Float[Tensor, "b 1 h w"]]) -> Float[Tensor, ""]:
     """Each coarser disparity follows the next finer one, which gives it no gradient back (Xiang et al. 2024)."""
-    return sum((coarse - fine.detach()).abs().mean() for fine, coarse in itertools.pairwise(disparities))
+    return torch.stack([(b - a.detach()).abs().mean() for a, b in itertools.pairwise(disparities)]).sum()

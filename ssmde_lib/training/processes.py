@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from accelerate import notebook_launcher
@@ -38,7 +39,8 @@ def launch(function: Callable[[], object], processes: int) -> None:
         raise UserError("stopped by a signal, the state is saved: run the stage again to go on.") from None
     except errors.ChildFailedError as error:
         rank, failure = error.get_first_failure()
-        said = failure.message["message"] if isinstance(failure.message, dict) else failure.message
+        message: Any = failure.message  # a dict, where the process could still tell
+        said = message["message"] if isinstance(message, dict) else message
         kind, _, sentence = said.partition(": ")
         if kind == "UserError":
             raise UserError(sentence) from None
