@@ -62,8 +62,8 @@ def schedule_table(records: list[dict]) -> str:
     Empty unless two priors were tried.
     """
     maps = np.stack([schedule_grid(records, region) for region in REGIONS], -1)
-    tried = np.isfinite(maps[:, : len(SCHEDULES)]).any((1, 2))
-    if tried.sum() < 2:
+    tried = [bool(np.isfinite(lines[: len(SCHEDULES)]).any()) for lines in maps]
+    if sum(tried) < 2:
         return ""
     cells = [
         [" / ".join(f"{value:.3f}" for value in figures) if np.isfinite(figures).all() else "" for figures in line]

@@ -4,6 +4,7 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -84,7 +85,9 @@ class Results:
             results = source if isinstance(source, dict) else json.loads(Path(source).read_text())
         except (OSError, json.JSONDecodeError):
             raise UserError(f"{source} is missing or no JSON of results: run the evaluation again.") from None
-        facts = {key: tuple(value) if isinstance(value, list) else value for key, value in results["protocol"].items()}
+        facts: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in results["protocol"].items()
+        }
         return cls(Protocol(**facts), results["records"])
 
     def table(self) -> str:
@@ -104,7 +107,8 @@ def comparison_table(results: dict[str, Results], region: str = "all") -> str:
         if region not in result.regions():
             continue
         intervals = result.intervals()
-        spread = "[{:.3f}, {:.3f}]".format(*intervals[region]["abs_rel"]) if intervals else "one clip"
+        interval = intervals[region]["abs_rel"] if intervals else None
+        spread = "[{:.3f}, {:.3f}]".format(*interval) if interval else "one clip"
         rows.append([name, *cells(result.region_summary(region)), spread])
     return markdown([region, *HEADINGS.values(), "AbsRel 95 %"], rows)
 

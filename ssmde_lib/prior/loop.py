@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from statistics import mean
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from ssmde_lib.errors import translate_errors
 PEAK_RATE = 1e-3
 
 
+@runtime_checkable
 class Shape(Protocol):
     """Training and held-out views of one shape."""
 

@@ -5,20 +5,10 @@ The depth range of such pictures is small. A network trained on level views acro
 
 import numpy as np
 
-from ssmde_lib.synthetic.mixture import (
-    FAMILIES,
-    INDOOR,
-    Mixture,
-    Paint,
-    Rng,
-    SceneBuilder,
-    furnish_room,
-    light_room,
-    log_uniform,
-    moved,
-    solid,
-)
+from ssmde_lib.synthetic.mixture import FAMILIES, Mixture, furnish_room, light_room
+from ssmde_lib.synthetic.mixture_objects import INDOOR, Paint, Rng, log_uniform, solid
 from ssmde_lib.synthetic.scene import Primitive, Scene, place
+from ssmde_lib.synthetic.scene_builder import SceneBuilder, moved
 
 
 def close_up(rng: Rng, paint: Paint, field_of_view: float) -> tuple[Scene, np.ndarray]:

@@ -6,6 +6,7 @@ Every builder takes a random generator and returns a list of `Primitive` and `Sh
 """
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +29,7 @@ def _compose(outer, inner):
     if not callable(outer) and not callable(inner):
         return outer @ inner
 
-    def at(pose, t: float) -> np.ndarray:
+    def at(pose: Any, t: float) -> np.ndarray:
         return pose(t) if callable(pose) else pose
 
     return lambda t: at(outer, t) @ at(inner, t)

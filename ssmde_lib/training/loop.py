@@ -32,12 +32,14 @@ class TrainingObjective(Protocol):
         self, model: nn.Module, batch: Batch, progress: float, generator: torch.Generator
     ) -> dict[str, Tensor]:
         """Named loss terms whose sum is minimised."""
+        ...
 
     def after_step(self, model: Any, step: int) -> None:
         """Called after every optimiser step."""
 
     def state_dict(self) -> dict:
         """What a resumed run needs."""
+        ...
 
     def load_state_dict(self, state: dict) -> None:
         """Go on from a saved state."""
