@@ -54,10 +54,6 @@ def run_notebook(name: str, overrides: dict, output: Path | None = None, attempt
     started anew. Raises UserError, in one sentence, when a cell fails, the kernel dies, or the notebook ends before
     `stage.finish`.
     """
-    import papermill
-    from jupyter_client.manager import AsyncKernelManager
-    from nbclient.exceptions import DeadKernelError
-
     root = find_root()
     path = notebook_path(root, name)
     declared = read_parameters(path)
@@ -80,48 +76,40 @@ def run_notebook(name: str, overrides: dict, output: Path | None = None, attempt
             if not self.shutting_down:
                 await super()._async_interrupt_kernel()
 
-    for attempt in range(attempts):
-        try:
-            with passing_signals_on(kernels) as stopped:
-                papermill.execute_notebook(
-                    path,
-                    output,
-                    overrides,
-                    kernel_manager_class=KnownKernelManager,
-                    kernel_name="python3",
-                    cwd=root,
-                    start_timeout=300,
-                    progress_bar={"disable": None, "ncols": 90},  # pyright: ignore[reportArgumentType] tqdm's options
-                    extra_arguments=["--log-level=ERROR"],
-                )
-            break
-        except papermill.PapermillExecutionError as error:
-            sentence = error.evalue.strip().splitlines()[0] if error.evalue.strip() else "no message"
-            what = (
-                sentence
-                if error.ename == "UserError"
-                else f"cell [{error.exec_count}] failed with {error.ename}: {sentence}"
+    name, stopped = path.stem, []
+    try:
+        with passing_signals_on(kernels) as stopped:
+            papermill.execute_notebook(
+                path,
+                output,
+                parameters,
+                kernel_manager_class=KnownKernelManager,
+                kernel_name="python3",
+                cwd=root,
+                start_timeout=300,
+                progress_bar={"disable": None, "ncols": 90},  # pyright: ignore[reportArgumentType] tqdm's options
+                extra_arguments=["--log-level=ERROR"],
             )
-            if error.ename != "UserError" and disk_is_full(sentence):
-                what += "; free some space and execute it again, finished stages stay"
-            raise UserError(f"{name}: {what} (executed so far: {output})") from error
-        except DeadKernelError as error:
-            why = "stopped by a signal" if stopped else "the kernel was killed: out of memory? Try a smaller batch_size"
-            raise UserError(f"{name}: {why}. (executed so far: {output})") from error
-        except RuntimeError:  # what jupyter_client raises for a kernel that does not come up
-            if attempt + 1 == attempts:
-                raise
-        except OSError as error:
-            if not disk_is_full(error):
-                raise
-            raise UserError(
-                f"{name}: {output} could not be written ({error.strerror}): free some space and execute it again."
-            ) from None
-    if not (run_folder / name / "stage.json").is_file():
+    except papermill.PapermillExecutionError as error:
+        raise UserError(f"{name}: {what_failed(error)} (executed so far: {output})") from error
+    except DeadKernelError as error:
+        why = "stopped by a signal" if stopped else "the kernel was killed: out of memory? Try a smaller batch_size"
+        raise UserError(f"{name}: {why}. (executed so far: {output})") from error
+    except OSError as error:
+        if not disk_is_full(error):
+            raise
         raise UserError(
-            f"{name} ended before stage.finish(...): nothing in a notebook may exit early. (executed: {output})"
-        )
-    return output
+            f"{name}: {output} could not be written ({error.strerror}): free some space and execute it again."
+        ) from None
+
+
+def what_failed(error) -> str:
+    """Papermill's error in one sentence."""
+    sentence = error.evalue.strip().splitlines()[0] if error.evalue.strip() else "no message"
+    if error.ename == "UserError":
+        return sentence
+    advice = "; free some space and execute it again, finished stages stay" if disk_is_full(sentence) else ""
+    return f"cell [{error.exec_count}] failed with {error.ename}: {sentence}{advice}"
 
 
 @click.command("run")

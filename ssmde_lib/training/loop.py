@@ -105,7 +105,7 @@ def train(
                 record = log.close_record(done)
                 bar.set_postfix_str(f"loss {sum(record[name] for name in terms):.4f}")
                 if validate and validate_every and (done % validate_every == 0 or done == schedule.steps):
-                    record |= validate(model)
+                    log[-1] |= validate(model)
                     model.train()
             due = time.perf_counter() - saved > schedule.save_seconds
             stop, due = agree(accelerator, (bool(stopped), due), logged)

@@ -1,0 +1,5 @@
+"""`python -m ssmde_lib.cli`: the command line where a launcher needs a module."""
+
+from ssmde_lib.cli import main
+
+main()
