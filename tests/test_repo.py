@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from importlib import import_module
 from itertools import chain
 from pathlib import Path
 
@@ -12,8 +13,13 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+import ssmde_lib
+
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = sorted((ROOT / "ssmde_lib").rglob("*.py"))
+FOLDERS = ("ssmde_lib", "tests", "data_scripts", "benchmarks", "experiments")
+PYTHON = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "notebooks").glob("*.ipynb"))]
 LAYERS = [  # a package imports only what stands before it
     "errors", "options", "files", "threads", "opencv", "devices", "geometry", "metrics",
     "networks", "losses",
@@ -182,8 +188,33 @@ def test_notebooks_are_output_free_and_the_tree_is_clean_of_data():
     assert not [name for name in listed if name.startswith("runs/")]
 
 
-def test_ruff_is_content():
+@pytest.mark.parametrize("command", [("check",), ("format", "--check")], ids=" ".join)
+def test_ruff_is_content(command):
     done = subprocess.run(
-        [sys.executable, "-m", "ruff", "check", "."], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "ruff", *command], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("path", PYTHON, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_functions_and_modules_are_short(path):
+    source = path.read_text()
+    functions = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef)]
+    lengths = {function.name: function.end_lineno - function.lineno + 1 for function in functions}
+    assert not {name: length for name, length in lengths.items() if length > 60}
+    assert len(source.splitlines()) <= (350 if path in MODULES else 500)
+
+
+def test_public_names():
+    assert set(ssmde_lib.PUBLIC) == {"Predictor", "load_depth_network"}
+    assert all(callable(getattr(ssmde_lib, name)) for name in ssmde_lib.PUBLIC)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_documented_names_can_be_imported(page):
+    """Every `from ssmde_lib… import …` in the README, the documentation and the notebooks."""
+    text = page.read_text().replace("\\n", "\n")
+    for module, names in re.findall(r"from (ssmde_lib[\w.]*) import (\([^)]*\)|[\w, ]+)", text):
+        for name in re.findall(r"\w+", names.split(" as ")[0]):
+            if not hasattr(import_module(module), name):
+                import_module(f"{module}.{name}")

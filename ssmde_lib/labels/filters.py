@@ -179,6 +179,7 @@ class Filter:
 
     @property
     def uses_prior(self) -> bool:
+        """Whether the filter reads the prior's maps."""
         return self.kind in (*WITH_PRIOR, MULTI_VIEW)
 
 
