@@ -201,7 +201,8 @@ def test_functions_and_modules_are_short(path):
     source = path.read_text()
     functions = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef)]
     lengths = {function.name: function.end_lineno - function.lineno + 1 for function in functions}
-    assert not {name: length for name, length in lengths.items() if length > 60}
+    words = {function.name: len((ast.get_docstring(function) or "").splitlines()) for function in functions}
+    assert not {name: length for name, length in lengths.items() if length - words[name] > 60}
     assert len(source.splitlines()) <= (350 if path in MODULES else 500)
 
 

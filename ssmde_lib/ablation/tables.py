@@ -27,15 +27,11 @@ def student_table(records: list[dict], seed: int = 0) -> str:
     regions = [region for region in REGIONS if any(region in record["summary"] for record in records)]
     lines = []
     for name in dict.fromkeys(record["variant"] for record in records if record["variant"] not in BASELINES):
-        found = [paired(records, name, VARIANTS[name].teacher, region, seed) for region in regions]
-        if any(found):
-            lines.append(
-                [
-                    f"{name} − {VARIANTS[name].teacher}",
-                    str(found[0]["seeds"]),
-                    *(difference(figures) for figures in found),
-                ]
-            )
+        teacher = VARIANTS[name].teacher
+        found = [paired(records, name, teacher, region, seed) for region in regions] if teacher else []
+        seeds = [str(figures["seeds"]) for figures in found if figures]
+        if seeds:
+            lines.append([f"{name} − {teacher}", seeds[0], *(difference(figures) for figures in found)])
     return markdown(["student − teacher", "seeds", *regions], lines) if lines else ""
 
 

@@ -15,7 +15,8 @@ from scipy.spatial.transform import Rotation
 
 from ssmde_lib.data.download import Remote, download, unpack
 from ssmde_lib.data.images import read_image
-from ssmde_lib.data.prepare import Sequence, choose, project_points
+from ssmde_lib.data.prepare import Sequence, choose
+from ssmde_lib.data.sparse_depth import project_points
 from ssmde_lib.errors import UserError
 
 LIDAR = "LIDAR"

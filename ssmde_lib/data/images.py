@@ -61,6 +61,7 @@ def natural_key(name: str) -> list[str | int]:
 
 
 def words(stem: str) -> list[str]:
+    """The lower-case words of a file name."""
     return re.findall(r"[a-z]+", re.sub(r"([a-z])([A-Z])", r"\1 \2", stem).lower())
 
 
@@ -79,6 +80,7 @@ def png_is_map(path: Path) -> bool:
 
 @cache
 def tell_once(sentence: str) -> None:
+    """Say a sentence once a process."""
     click.echo(sentence, err=True)
 
 

@@ -65,6 +65,7 @@ def guess_intrinsics(size: tuple[int, int], field_of_view: float | None = None) 
 
 
 def centred(focal: float, size: tuple[int, int]) -> K33:
+    """K of a focal length in pixels, its axis through the centre of the image."""
     height, width = size
     return np.array([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]])
 

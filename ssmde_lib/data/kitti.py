@@ -14,11 +14,12 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from ssmde_lib import opencv as cv2
-from ssmde_lib.data.download import Remote, download, unpack
+from ssmde_lib.data.download import Absent, Remote, download, unpack
 from ssmde_lib.data.images import list_frames, read_image
 from ssmde_lib.data.kitti_calibration import Calibration, rotation
 from ssmde_lib.data.kitti_tracklets import Tracklet, is_moving, move, read_tracklets, tracklet_mask
-from ssmde_lib.data.prepare import Sequence, choose, project_points, split_by_rule
+from ssmde_lib.data.prepare import Sequence, choose, split_by_rule
+from ssmde_lib.data.sparse_depth import project_points
 from ssmde_lib.errors import UserError
 
 EARTH_RADIUS = 6378137.0  # metres, of the Mercator projection that the official development kit uses

@@ -161,6 +161,7 @@ def read_sequence(kind: type[TumSequence], folder: Path, split: str | None) -> l
 
 
 def in_time(paths: list[Path]) -> list[Path]:
+    """The paths in order of time."""
     return [paths[i] for i in np.argsort(timestamps(paths), kind="stable")] if paths else []
 
 

@@ -32,6 +32,7 @@ class Pictures(Sequence):
     folder: Path = field(kw_only=True)
 
     def image(self, i: int) -> UInt8[np.ndarray, "h w 3"]:
+        """Frame i, RGB."""
         path = self.folder / self.frames[i]
         return same_size(read_image(path), self.size, path)
 
@@ -91,7 +92,8 @@ def open_recording(
                 f"{source} holds no pictures (.png, .jpg, …): point to a folder of pictures or a video file."
             )
 
-        make = partial(Pictures, source.name, K=np.eye(3), folder=source)
+        def make(name, frames):
+            return Pictures(source.name, name, frames, np.eye(3), folder=source)
     elif source.is_file():
         if is_still(source):
             raise UserError(f"{source} is one picture: depth from video needs a folder of pictures or a video file.")

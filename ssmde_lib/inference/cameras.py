@@ -39,6 +39,7 @@ def first_size(path: Path, folder: Path) -> tuple[int, int]:
 
 
 def calibrated_camera(cam: Path, calibrated: tuple[int, int]) -> Camera:
+    """The camera of a cam.txt that was measured at the size `calibrated` (h, w)."""
     K = read_intrinsics(cam, calibrated)
 
     def camera(name: str, size: tuple[int, int]) -> np.ndarray | None:

@@ -54,6 +54,7 @@ def run_notebook(name: str, overrides: dict, output: Path | None = None, attempt
     started anew. Raises UserError, in one sentence, when a cell fails, the kernel dies, or the notebook ends before
     `stage.finish`.
     """
+
     root = find_root()
     path = notebook_path(root, name)
     declared = read_parameters(path)
@@ -62,6 +63,26 @@ def run_notebook(name: str, overrides: dict, output: Path | None = None, attempt
     run_folder = runs_folder(root) / overrides.get("run", declared["run"].default)
     output = (output or run_folder / "notebooks" / path.name).resolve()
     make_folder(output.parent)
+    for attempt in range(attempts):
+        try:
+            execute(path, output, overrides, root)
+            break
+        except RuntimeError:  # what jupyter_client raises for a kernel that does not come up
+            if attempt + 1 == attempts:
+                raise
+    if not (run_folder / name / "stage.json").is_file():
+        raise UserError(
+            f"{name} ended before stage.finish(...): nothing in a notebook may exit early. (executed: {output})"
+        )
+    return output
+
+
+def execute(path: Path, output: Path, parameters: dict, root: Path) -> None:
+    """One attempt by Papermill; UserError in one sentence where a cell fails, the kernel dies or the disk is full."""
+    import papermill
+    from jupyter_client.manager import AsyncKernelManager
+    from nbclient.exceptions import DeadKernelError
+
     kernels = []
 
     class KnownKernelManager(AsyncKernelManager):

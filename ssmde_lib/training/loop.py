@@ -55,7 +55,7 @@ def train(
     folder: Path,
     prepare: Callable[[dict[str, Tensor], torch.Generator], Batch] = prepare_batch,
     settings: dict | None = None,
-    validate: Callable[[nn.Module], dict] | None = None,
+    validate: Callable[[Any], dict] | None = None,
     validate_every: int = 0,
     progress_bar: bool = True,
 ) -> list[dict]:
@@ -69,16 +69,10 @@ def train(
             loss is not finite, where the next run goes on from the last state saved; the state has other settings.
     """
     accelerator = Accelerator(mixed_precision=schedule.precision, gradient_accumulation_steps=schedule.accumulate)
-    if schedule.channels_last:
-        model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] not in the stub
-    groups = [{"params": part.parameters(), "warmed": name == "depth_net"} for name, part in model.named_children()]
-    optimizer = torch.optim.Adam(groups, lr=schedule.learning_rate, fused=True)
+    optimizer = make_optimizer(model, schedule)
     settings = {"schedule": schedule.that_matter(), "seed": seed, **(settings or {})}
-    lower, again = (
-        "batch_size or width, or raise accumulate",
-        "run the stage again; it goes on from its last checkpoint",
-    )
-    with stop_signals() as stopped, translate_errors(folder, lower, again):
+    again = "run the stage again; it goes on from its last checkpoint"
+    with stop_signals() as stopped, translate_errors(folder, "batch_size or width, or raise accumulate", again):
         prepared, optimizer = accelerator.prepare(torch.compile(model) if schedule.compile else model, optimizer)
         state, log = folder / "state", Log(folder / "train.jsonl")
         accelerator.register_for_checkpointing(objective, log)
@@ -87,16 +81,12 @@ def train(
         items = load_items(accelerator, data, schedule, seed, start)
         show = progress_bar and accelerator.is_main_process
         for step in (bar := tqdm(range(start, schedule.steps), disable=not show, mininterval=5, ncols=90)):
-            for group in optimizer.param_groups:
-                group["lr"] = schedule.learning_rate_at(step, group["warmed"])
+            set_learning_rate(optimizer, schedule, step)
             generator = seeded(seed, step, accelerator.device, accelerator.process_index)
             for _ in range(schedule.accumulate):
                 batch = prepare(next(items), generator)
-                with accelerator.accumulate(prepared):
-                    terms = objective(prepared, batch, step / schedule.steps, generator)
-                    accelerator.backward(sum(terms.values()))
-                    optimizer.step()
-                    optimizer.zero_grad()
+                with minimised(accelerator, prepared, optimizer) as terms:
+                    terms.update(objective(prepared, batch, step / schedule.steps, generator))
                 log.add(terms, 1 / schedule.accumulate)
             objective.after_step(model, step)
             done = step + 1
@@ -105,7 +95,7 @@ def train(
                 record = log.close_record(done)
                 bar.set_postfix_str(f"loss {sum(record[name] for name in terms):.4f}")
                 if validate and validate_every and (done % validate_every == 0 or done == schedule.steps):
-                    log[-1] |= validate(model)
+                    record |= validate(model)
                     model.train()
             due = time.perf_counter() - saved > schedule.save_seconds
             stop, due = agree(accelerator, (bool(stopped), due), logged)
@@ -115,12 +105,35 @@ def train(
             if logged and accelerator.is_main_process:
                 log.write()
             if stop and done < schedule.steps:
-                raise UserError(
-                    f"stopped by {stopped[0]} after step {done}: the state is in {state}; run the stage again to go on."
-                )
+                raise UserError(f"stopped by {stopped[0]} after step {done}: the state is in {state}; {again}.")
     accelerator.wait_for_everyone()
     accelerator.free_memory()
     return log.records
+
+
+def make_optimizer(model: nn.Module, schedule: Schedule) -> torch.optim.Adam:
+    """Adam with a group for each network; the depth network's learning rate is warmed up."""
+    if schedule.channels_last:
+        model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] not in the stub
+    groups = [{"params": part.parameters(), "warmed": name == "depth_net"} for name, part in model.named_children()]
+    return torch.optim.Adam(groups, lr=schedule.learning_rate, fused=True)
+
+
+def set_learning_rate(optimizer, schedule: Schedule, step: int) -> None:
+    """The schedule's learning rate of every group at this step."""
+    for group in optimizer.param_groups:
+        group["lr"] = schedule.learning_rate_at(step, group["warmed"])
+
+
+@contextmanager
+def minimised(accelerator: Accelerator, model: nn.Module, optimizer) -> Iterator[dict[str, Tensor]]:
+    """Follow the gradient of the sum of the terms that the block puts in; a step where all gradients are there."""
+    terms = {}
+    with accelerator.accumulate(model):
+        yield terms
+        accelerator.backward(sum(terms.values()))
+        optimizer.step()
+        optimizer.zero_grad()
 
 
 def load_items(
@@ -128,7 +141,8 @@ def load_items(
 ) -> Iterator[dict[str, Tensor]]:
     """The collated items of the micro-batches of this process from step `start` on, on its device."""
     device, process = accelerator.device, accelerator.process_index
-    sampler = StepSampler(len(data), schedule, seed, start, process, accelerator.num_processes)
+    count = len(data)  # pyright: ignore[reportArgumentType] torch types its map-style data sets without a length
+    sampler = StepSampler(count, schedule, seed, start, process, accelerator.num_processes)
     pinned = device.type == "cuda"
     for batch in DataLoader(data, batch_sampler=sampler, num_workers=schedule.workers, pin_memory=pinned):
         yield {key: value.to(device, non_blocking=True) for key, value in batch.items()}

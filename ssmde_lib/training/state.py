@@ -69,19 +69,23 @@ class Log:
         return self.records[-1]
 
     def write(self) -> None:
+        """Replace the file as a whole, one JSON object a line."""
         write_text(self.path, "".join(json.dumps(record) + "\n" for record in self.records))
 
     def state_dict(self) -> dict:
+        """The records and the sums since the last one."""
         sums = {name: float(value) for name, value in self.sums.items()}
         seconds = time.perf_counter() - self.began
         return {"records": self.records, "sums": sums, "summed": self.summed, "seconds": seconds}
 
     def load_state_dict(self, state: dict) -> None:
+        """Go on from a saved log."""
         self.records, self.sums, self.summed = state["records"], state["sums"], state["summed"]
         self.began = time.perf_counter() - state["seconds"]
 
 
 def check_finite(record: dict) -> None:
+    """UserError where a loss term is not finite."""
     bad = [name for name, value in record.items() if not math.isfinite(value)]
     if bad:
         raise UserError(
