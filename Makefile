@@ -20,7 +20,7 @@ export HOME := $(or $(shell test -w "$(HOME)" && echo "$(HOME)"),$(shell mkdir -
 export OMP_NUM_THREADS := 1
 RUNS := $(or $(SSMDE_RUNS),$(CURDIR)/runs)
 WHERE := $(if $(CLUSTER),--workflow-profile workflow/profiles/$(CLUSTER),--cores $(CORES))
-SNAKEMAKE := snakemake $(WHERE) --rerun-incomplete --rerun-triggers mtime params input --config profile=$(PROFILE)
+SNAKEMAKE := snakemake $(WHERE) --rerun-incomplete --rerun-triggers mtime params --config profile=$(PROFILE)
 INSTALLED := .venv/installed $(addprefix .venv/,$(OPENCV))
 .PHONY: book tutorial lab test lint ablation course slides lock test-fresh
 

@@ -101,7 +101,7 @@ def parameters_of(path: Path, notebook) -> Iterator[str]:
     except (UserError, ValueError, SyntaxError) as error:
         yield f"parameters: {error}"
         return
-    for name, kind, default in (("run", "str", "laptop"), ("seed", "int", 0)):
+    for name, kind, default in (("run", "str", ""), ("profile", "str", "laptop"), ("seed", "int", 0)):
         if name not in declared or (declared[name].kind, declared[name].default) != (kind, default):
             yield f"parameters must hold {name}: {kind} = {default!r}"
     for parameter in declared.values():

@@ -16,8 +16,11 @@ from tiny_tutorial import FIRST, SECOND, command, manifest, run, snakemake, writ
 
 from ssmde_lib.errors import UserError
 from ssmde_lib.pipeline.execution import run_notebook
-from ssmde_lib.pipeline.manifest import begin, read_manifest
+from ssmde_lib.pipeline.manifest import read_manifest
+from ssmde_lib.pipeline.opening import begin
 from ssmde_lib.threads import cores
+
+COMMON = {"run": "laptop", "profile": "laptop", "retrain": False, "seed": 0}
 
 
 def sentence(done: subprocess.CompletedProcess) -> str:
@@ -109,7 +112,7 @@ class TestStages:
     def test_an_undeclared_upstream_stage(self, tutorial, monkeypatch):
         monkeypatch.chdir(tutorial / "notebooks")
         monkeypatch.delenv("SSMDE_RUNS", raising=False)
-        stage = begin("01_second", {"run": "laptop", "seed": 0, "factor": 1.0})
+        stage = begin("01_second", COMMON | {"factor": 1.0})
         assert stage.upstream("00_first") == tutorial / "runs/laptop/00_first"
         with pytest.raises(UserError, match="does not declare that it reads 01_second"):
             stage.upstream("01_second")
@@ -121,24 +124,23 @@ class TestStages:
             "00_first: []\n01_second: [00_first]\n02_third: [00_first, 01_second]\n"
         )
         (tutorial / "notebooks/02_third.ipynb").write_bytes((tutorial / "notebooks/00_first.ipynb").read_bytes())
-        parameters = {"run": "laptop", "seed": 0}
-        begin("01_second", parameters | {"factor": 1.0}).finish()
-        begin("02_third", parameters | {"count": 1})
-        begin("00_first", parameters | {"count": 5}).finish()
+        begin("01_second", COMMON | {"factor": 1.0}).finish()
+        begin("02_third", COMMON | {"count": 1})
+        begin("00_first", COMMON | {"count": 5}).finish()
         with pytest.raises(UserError, match="01_second was made from another 00_first"):
-            begin("02_third", parameters | {"count": 1})
+            begin("02_third", COMMON | {"count": 1})
 
     def test_bad_parameters_leave_the_finished_stage_alone(self, tutorial, monkeypatch):
         monkeypatch.chdir(tutorial)
         monkeypatch.delenv("SSMDE_RUNS", raising=False)
         with pytest.raises(UserError, match="count must be int, not True"):
-            begin("00_first", {"run": "laptop", "seed": 0, "count": True})
+            begin("00_first", COMMON | {"count": True})
         assert read_manifest(tutorial / "runs/laptop/00_first")
 
     def test_an_unfinished_attempt_stays_only_if_it_was_at_the_same(self, tutorial, monkeypatch):
         monkeypatch.chdir(tutorial)
         monkeypatch.delenv("SSMDE_RUNS", raising=False)
-        parameters = {"run": "laptop", "seed": 0, "count": 1}
+        parameters = COMMON | {"count": 1}
         first = begin("00_first", parameters)
         assert not (first.folder / "numbers.json").exists()  # the finished result was replaced
         (first.folder / "state").write_text("half-way")
@@ -267,7 +269,7 @@ class TestAccidents:
 
 def test_the_manifest_holds_what_it_promises(finished):
     found = manifest(finished, "00_first", "laptop")
-    assert found["parameters"] == {"run": "laptop", "seed": 0, "count": 4}
+    assert found["parameters"] == COMMON | {"count": 4}
     assert found["seed"] == 0
     assert set(found["outputs"]) == {"numbers.json"}
     assert found["packages"]["torch"]

@@ -53,7 +53,10 @@ def test_begins_under_its_own_name_and_reads_only_what_it_declares(path):
 def sample() -> nbformat.NotebookNode:
     v4 = nbformat.v4
     opening = "# 01 First: a sample\n" + "\n\n".join(f"**{word}.** text" for word in OPENING)
-    parameters = 'run: str = "laptop"  # folder\nseed: int = 0  # randomness\nrate: float = 0.1  # a rate'
+    parameters = (
+        'run: str = ""  # folder\nprofile: str = "laptop"  # settings\n'
+        "seed: int = 0  # randomness\nrate: float = 0.1  # a rate"
+    )
     cells = [
         v4.new_markdown_cell(opening),
         v4.new_code_cell(parameters, metadata={"tags": ["parameters"]}),

@@ -35,13 +35,19 @@ def write_tutorial(root: Path, first: list[str] = FIRST, second: list[str] = SEC
     """Two stages, `00_first` and `01_second`, which reads it; profile `smoke`."""
     (root / "notebooks").mkdir(parents=True)
     (root / "configs").mkdir()
-    common = ['run: str = "laptop"  # folder under runs/', "seed: int = 0  # of all randomness"]
+    common = [
+        'run: str = ""  # folder under runs/',
+        'profile: str = "laptop"  # settings',
+        "retrain: bool = False  # make anew",
+        "seed: int = 0  # of all randomness",
+    ]
     for name, cells in {
         "00_first": notebook("00_first", [*common, "count: int = 4  # numbers to write"], first),
         "01_second": notebook("01_second", [*common, "factor: float = 1.0  # times"], second, "{'total': total}"),
     }.items():
         nbformat.write(cells, root / "notebooks" / f"{name}.ipynb")
     (root / "notebooks" / "pipeline.yaml").write_text(yaml.safe_dump({"00_first": [], "01_second": ["00_first"]}))
+    (root / "configs" / "laptop.yaml").touch()
     (root / "configs" / "smoke.yaml").write_text(yaml.safe_dump({"common": {"seed": 3}, "01_second": {"factor": 2.0}}))
     shutil.copy(REPOSITORY / "Snakefile", root)
     shutil.copytree(REPOSITORY / "book", root / "book")
@@ -61,7 +67,8 @@ def run(root: Path, name: str, *words: str, **environment: str) -> subprocess.Co
 
 
 def snakemake(root: Path, *words: str) -> subprocess.CompletedProcess:
-    return command(root, "snakemake", "--cores", "2", *words, "--config", "profile=smoke")
+    options = ["--cores", "2", "--rerun-triggers", "mtime", "params"]  # as the Makefile says
+    return command(root, "snakemake", *words, *options, "--config", "profile=smoke")
 
 
 def manifest(root: Path, stage: str, run: str = "smoke") -> dict:

@@ -56,7 +56,7 @@ rule summary:
     log:
         os.path.relpath(RUNS / f"ablation/{PROFILE}/notebooks/A3_ablation.ipynb"),
     shell:
-        "ssmde run A3_ablation -p profile {PROFILE} --run ablation/{PROFILE} --output {log:q}"
+        "ssmde run A3_ablation -p grid_profile {PROFILE} --run ablation/{PROFILE} --output {log:q}"
 
 
 for world in {job.world for job in GRID.jobs}:
@@ -111,5 +111,5 @@ for place, job in enumerate(GRID.jobs):
             mem_mb=16000,
             runtime=240,
         shell:
-            "OMP_NUM_THREADS={threads} ssmde run A2_one_variant -p profile {PROFILE} -p world {params.job.world} -p variant {params.job.variant}"
+            "OMP_NUM_THREADS={threads} ssmde run A2_one_variant -p grid_profile {PROFILE} -p world {params.job.world} -p variant {params.job.variant}"
             " -p seed {params.job.seed} --run ablation/{PROFILE}/{params.job} --output {log:q}"

@@ -4,6 +4,6 @@ A notebook begins with `stage = begin("04_pose_and_depth", globals())` and ends 
 Which stages it may read stands in `notebooks/pipeline.yaml`, which the Snakefile reads too.
 """
 
-from ssmde_lib.pipeline.manifest import begin
+from ssmde_lib.pipeline.opening import begin
 
 __all__ = ["begin"]

@@ -18,6 +18,7 @@ from ssmde_lib.pipeline.parameters import (
     read_parameters,
     runs_folder,
 )
+from ssmde_lib.pipeline.staleness import code_digest, read_record
 
 
 @contextmanager
@@ -50,17 +51,22 @@ def passing_signals_on(kernels: list) -> Iterator[list]:
 def run_notebook(name: str, overrides: dict, output: Path | None = None, attempts: int = 3) -> Path:
     """Execute a notebook through Papermill and return the path of the executed copy.
 
-    `overrides` are checked before a kernel starts. A kernel that does not come up (two kernels can draw one port) is
-    started anew. Raises UserError, in one sentence, when a cell fails, the kernel dies, or the notebook ends before
-    `stage.finish`.
+    `overrides` are checked before a kernel starts. A finished stage of the same code is reused (see `begin`). A kernel
+    that does not come up (two kernels can draw one port) is started anew. Raises UserError, in one sentence, when a
+    cell fails, the kernel dies, or the notebook ends before `stage.finish`.
     """
 
     root = find_root()
     path = notebook_path(root, name)
     declared = read_parameters(path)
     check_names(overrides, declared, name)
+    values = {key: parameter.default for key, parameter in declared.items()} | overrides
+    overrides = {"run": values["run"] or values["profile"]} | overrides
     overrides = {key: declared[key].check(value) for key, value in overrides.items()}
-    run_folder = runs_folder(root) / overrides.get("run", declared["run"].default)
+    run_folder = runs_folder(root) / overrides["run"]
+    record, _ = read_record(run_folder / name)
+    if "retrain" in declared and record and record["code"] != code_digest(path):
+        overrides["retrain"] = True  # what other code has made is not reused
     output = (output or run_folder / "notebooks" / path.name).resolve()
     make_folder(output.parent)
     for attempt in range(attempts):
@@ -146,8 +152,8 @@ def run_command(notebook: str, given: tuple, run_name: str | None, profile: str 
     root, name = find_root(), Path(notebook).stem
     declared = read_parameters(notebook_path(root, name))
     check_names([key for key, _ in given], declared, name)
-    overrides = profile_parameters(root, profile, name) if profile else {}
-    if run_name or profile:
-        overrides["run"] = run_name or profile
+    overrides = profile_parameters(root, profile, name) | {"profile": profile} if profile else {}
+    if run_name:
+        overrides["run"] = run_name
     overrides |= {key: declared[key].parse(text) for key, text in given}
     click.echo(f"executed: {run_notebook(name, overrides, output)}")

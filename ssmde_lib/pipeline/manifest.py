@@ -1,13 +1,8 @@
-"""One notebook is one stage: its parameters, its manifest `stage.json`, and its headless execution.
-
-A notebook begins with `stage = begin("04_pose_and_depth", globals())` and ends with `stage.finish(metrics={...})`.
-Which stages it may read stands in `notebooks/pipeline.yaml`, which the Snakefile reads too.
-"""
+"""A stage's manifest `stage.json`: what it was made of, its outputs with their hashes, its metrics, and its machine."""
 
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -16,21 +11,9 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-from ssmde_lib import opencv
 from ssmde_lib.errors import UserError
 from ssmde_lib.files import sha256, write_json
-from ssmde_lib.options import nearest
-from ssmde_lib.pipeline.parameters import (
-    appendix,
-    check_names,
-    find_root,
-    injected_names,
-    notebook_path,
-    pipeline,
-    read_parameters,
-    runs_folder,
-)
-from ssmde_lib.threads import limit_threads
+from ssmde_lib.pipeline.staleness import content_digest
 
 
 def files_below(folder: Path) -> list[Path]:
@@ -112,7 +95,14 @@ class Stage:
     folder: Path
     parameters: dict
     upstream_hashes: dict[str, str]
+    code: str
+    earlier: dict | None = None
     started: float = field(default_factory=time.time)
+
+    @property
+    def reused(self) -> bool:
+        """Whether heavy steps need not be repeated: the folder holds the results of an earlier execution."""
+        return self.earlier is not None and "retrain" in self.parameters
 
     def upstream(self, name: str) -> Path:
         """Folder of an upstream stage, which `begin` has verified."""
@@ -121,7 +111,7 @@ class Stage:
         return self.folder.parent / name
 
     def finish(self, metrics: dict | None = None) -> None:
-        """Write the manifest, last and atomically."""
+        """Write the manifest, last and atomically; a reused stage keeps its own where its outputs are the same."""
         outputs = {}
         for path in files_below(self.folder):
             status = path.stat()
@@ -130,6 +120,16 @@ class Stage:
                 "bytes": status.st_size,
                 "mtime_ns": status.st_mtime_ns,
             }
+        path = self.folder / "stage.json"
+        if self.earlier:
+            manifest = self.earlier | {"outputs": outputs, "metrics": metrics or {}}
+            if (
+                content_digest(manifest) != content_digest(self.earlier)
+                or manifest["metrics"] != self.earlier["metrics"]
+            ):
+                write_json(path, manifest)
+            print(f"{self.name} finished: {len(outputs)} files in {self.folder}, as before")
+            return
         device, peak_memory = device_and_memory()
         manifest = {
             "stage": self.name,
@@ -137,6 +137,7 @@ class Stage:
             "parameters": self.parameters,
             "seed": self.parameters.get("seed"),
             "upstream": self.upstream_hashes,
+            "code": self.code,
             "outputs": outputs,
             "metrics": metrics or {},
             "packages": package_versions(),
@@ -146,60 +147,20 @@ class Stage:
             "wall_seconds": round(time.time() - self.started, 2),
             "peak_memory_mib": peak_memory,
         }
-        write_json(self.folder / "stage.json", manifest)
+        write_json(path, manifest)
         (self.folder / "attempt.json").unlink(missing_ok=True)
         print(f"{self.name} finished in {manifest['wall_seconds']:.0f} s: {len(outputs)} files in {self.folder}")
 
 
 def verify_upstream(run_folder: Path, names: list[str]) -> dict[str, str]:
-    """Hashes of the manifests of upstream stages, all present, whole, and made from one another."""
+    """Content hashes of upstream stages, all present, whole, and made from one another."""
     manifests = {name: read_manifest(run_folder / name) for name in names}
     for name, manifest in manifests.items():
         for older, recorded in manifest["upstream"].items():
             path = run_folder / older / "stage.json"
-            if path.is_file() and sha256(path) != recorded:
+            if path.is_file() and content_digest(json.loads(path.read_text())) != recorded:
                 raise UserError(
                     f"stage {name} was made from another {older}: execute notebooks/{name}.ipynb again, "
                     "or `make tutorial`."
                 )
-    return {name: sha256(run_folder / name / "stage.json") for name in names}
-
-
-def begin(name: str, namespace: dict) -> Stage:
-    """Check a notebook's parameters, verify what it reads and open its stage folder; nothing is seeded.
-
-    `namespace` is the notebook's `globals()`. A finished earlier result is removed; what an unfinished attempt with the
-    same parameters and upstream stages left stays, so that training can resume. Raises UserError before anything is
-    touched. Threads are told to share the machine: notebooks import torch after this.
-    """
-    limit_threads()
-    opencv.require()  # what it lacks is told here, not in the middle of the notebook
-    root = find_root()
-    stages = pipeline(root) | appendix(root)
-    if name not in stages:
-        raise UserError(
-            f"there is no stage {name!r} in notebooks/pipeline.yaml: did you mean {nearest(name, list(stages))!r}?"
-        )
-    declared = read_parameters(notebook_path(root, name))
-    check_names(injected_names(namespace), declared, name)
-    missing = [key for key in declared if key not in namespace]
-    if missing:
-        raise UserError(f"parameter {missing[0]} is not set: execute the parameters cell first.")
-    parameters = {key: parameter.check(namespace[key]) for key, parameter in declared.items()}
-    run = str(parameters["run"])
-    if not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)*", run):
-        raise UserError(f"parameter run must be a plain folder name or a path of such, not {run!r}.")
-    folder = runs_folder(root) / run / name
-    upstream_hashes = verify_upstream(folder.parent, stages[name])
-    open_folder(folder, {"parameters": parameters, "upstream": upstream_hashes})
-    return Stage(name, root, folder, parameters, upstream_hashes)
-
-
-def open_folder(folder: Path, attempt: dict) -> None:
-    """Empty the stage folder, unless it holds an unfinished attempt at just this."""
-    record = folder / "attempt.json"
-    unfinished = record.is_file() and not (folder / "stage.json").exists()
-    if not (unfinished and json.loads(record.read_text()) == attempt):
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        write_json(record, attempt)
+    return {name: content_digest(manifest) for name, manifest in manifests.items()}

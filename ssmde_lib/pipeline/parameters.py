@@ -165,3 +165,34 @@ def profile_file(root: Path, profile: str) -> tuple[Path, str]:
         known = sorted(file.stem for file in path.parent.glob("*.yaml"))
         raise UserError(f"there is no profile {profile!r}: did you mean {nearest(stem, known)!r}?")
     return path, chosen
+
+
+def profile_values(root: Path, profile: str, name: str) -> dict:
+    """The values of all parameters of a notebook in a profile."""
+    declared = read_parameters(notebook_path(root, name))
+    return {key: parameter.default for key, parameter in declared.items()} | profile_parameters(root, profile, name)
+
+
+def resolve_parameters(root: Path, name: str, namespace: dict) -> dict:
+    """The checked parameters of a notebook that is being executed, the settings of its `profile` among them.
+
+    Those replace what stands in the parameters cell, but not what Papermill injected. Without a `run` of its own it
+    takes the profile's name. All are put into `namespace`, the notebook's `globals()`.
+    """
+    declared, injected = read_parameters(notebook_path(root, name)), injected_names(namespace)
+    check_names(injected, declared, name)
+    missing = [key for key in declared if key not in namespace]
+    if missing:
+        raise UserError(f"parameter {missing[0]} is not set: execute the parameters cell first.")
+    given = {key: parameter.check(namespace[key]) for key, parameter in declared.items()}
+    if "profile" in declared:
+        settings = profile_parameters(root, given["profile"], name)
+        changed = {key: value for key, value in settings.items() if key not in injected and value != given[key]}
+        if changed:
+            print(f"profile {given['profile']}: " + ", ".join(f"{key} = {value!r}" for key, value in changed.items()))
+        given |= changed
+        given["run"] = given["run"] or given["profile"]
+    if not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)*", given["run"]):
+        raise UserError(f"parameter run must be a plain folder name or a path of such, not {given['run']!r}.")
+    namespace.update(given)
+    return given

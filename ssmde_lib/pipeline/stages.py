@@ -52,9 +52,12 @@ def train_network(
     Writes depth.safetensors, pose.safetensors and train.jsonl to `folder`.
 
     `pseudo` is the folder of the prior's maps, `labels` that of the filtered teacher depth; `start` a stage folder
-    whose networks the training starts from. Returns the log. An interrupted call goes on where it stopped.
+    whose networks the training starts from. Returns the log. An interrupted call goes on where it stopped, a finished
+    one is not repeated.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    if (folder / "pose.safetensors").is_file() and not (folder / "state").exists():  # both are written last
+        return read_log(folder / "train.jsonl")
     triplets = Triplets(find_clips(data, "train"), frame_stride, pseudo, labels)
     model = architecture.build(seed)
     if start:
