@@ -69,6 +69,8 @@ def run_notebook(name: str, overrides: dict, output: Path | None = None, attempt
         overrides["retrain"] = True  # what other code has made is not reused
     output = (output or run_folder / "notebooks" / path.name).resolve()
     make_folder(output.parent)
+    if (root / "docs").is_dir() and not (run_folder / "docs").exists():  # where links of the executed copies lead
+        (run_folder / "docs").symlink_to(root / "docs")
     for attempt in range(attempts):
         try:
             execute(path, output, overrides, root)
