@@ -1,7 +1,7 @@
 """What is finished is reused: opening or saving a notebook costs nothing, and JupyterLab loses no result."""
 
 import json
-import subprocess
+import re
 import sys
 from pathlib import Path
 
@@ -20,25 +20,23 @@ VALUES = {"run": "", "profile": "smoke", "retrain": False, "seed": 0}
 FIRST, SECOND = VALUES | {"count": 4}, VALUES | {"factor": 1.0}
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory) -> Path:
-    """The tiny tutorial after `make tutorial` of profile smoke, where seed is 3 and factor 2."""
-    body = [
-        "(stage.folder / 'numbers.json').write_text('[0, 1, 2, 3]')",
-        "made = stage.reused or (stage.root / 'made').open('a').write('x')",
-    ]
-    root = write_tutorial(tmp_path_factory.mktemp("made") / "tiny", body)
-    done = snakemake(root)
-    assert done.returncode == 0, done.stderr
-    return root
+BODY = [
+    "(stage.folder / 'numbers.json').write_text('[0, 1, 2, 3]')",
+    "made = stage.reused or (stage.root / 'made').open('a').write('x')",
+]
 
 
 @pytest.fixture
-def tutorial(made, tmp_path, monkeypatch) -> Path:
-    root = tmp_path / "copy"
-    subprocess.run(["cp", "-a", made, root], check=True)
+def tutorial(tmp_path, monkeypatch) -> Path:
+    """The tiny tutorial, its stages finished in profile smoke, where seed is 3 and factor 2."""
+    root = write_tutorial(tmp_path / "tiny", BODY)
     monkeypatch.chdir(root)
     monkeypatch.delenv("SSMDE_RUNS", raising=False)
+    first = begin("00_first", dict(FIRST))
+    (first.folder / "numbers.json").write_text("[0, 1, 2, 3]")
+    (root / "made").write_text("x")
+    first.finish()
+    begin("01_second", dict(SECOND)).finish({"total": 12.0})
     return root
 
 
@@ -60,7 +58,8 @@ class TestWorkflow:
         nbformat.write(notebook, path)
         assert run(tutorial, "00_first", "--profile", "smoke").returncode == 0
         (tutorial / "runs/smoke/00_first/numbers.json").touch()
-        assert "Nothing to be done" in snakemake(tutorial, "--dry-run").stdout
+        planned = snakemake(tutorial, "--dry-run").stdout
+        assert re.findall(r"^rule (\w+):", planned, re.MULTILINE) == ["index"]  # whose page is not there yet
         assert (tutorial / "made").read_text() == "x"
 
     def test_another_code_is_made_anew_and_what_reads_the_same_content_is_not(self, tutorial):
@@ -159,3 +158,35 @@ def test_papermill_alone_knows_profiles(tutorial):
     done = command(tutorial, "papermill", "notebooks/00_first.ipynb", "out.ipynb", "-p", "profile", "smoke")
     assert done.returncode == 0, done.stderr
     assert "its results are reused" in Path(tutorial / "out.ipynb").read_text()
+
+
+def test_the_last_cell_tells_why_it_was_skipped(tmp_path, monkeypatch):
+    """All cells are sent at once, as Run All does; the kernel skips those after the one that fails."""
+    from jupyter_client.manager import start_new_kernel
+
+    root = write_tutorial(tmp_path / "tiny")
+    monkeypatch.chdir(root)
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[1]))
+    cells = [
+        cell.source
+        for cell in nbformat.read(root / "notebooks/01_second.ipynb", as_version=4).cells
+        if cell.cell_type == "code"
+    ]
+    manager, client = start_new_kernel(kernel_name="python3", startup_timeout=240)
+    try:
+        sent = [client.execute(source) for source in cells]
+        said = {number: "" for number in sent}
+        while True:
+            message = client.get_iopub_msg(timeout=240)
+            number = message["parent_header"].get("msg_id")
+            if message["msg_type"] == "stream":
+                said[number] += message["content"]["text"]
+            if number == sent[-1] and message["content"].get("execution_state") == "idle":
+                break
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+    assert (
+        "not executed, because cell [2] failed:\nUserError: stage 00_first of run 'laptop' is missing" in said[sent[-1]]
+    )
+    assert not any(said[number] for number in sent[2:-1])

@@ -59,7 +59,7 @@ def command(root: Path, *words: str, **environment: str) -> subprocess.Completed
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     clean = {key: value for key, value in os.environ.items() if key != "SSMDE_RUNS"}
     environment = clean | {"PATH": path, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)} | environment
-    return subprocess.run(words, check=False, cwd=root, env=environment, capture_output=True, text=True, timeout=300)
+    return subprocess.run(words, check=False, cwd=root, env=environment, capture_output=True, text=True, timeout=900)
 
 
 def run(root: Path, name: str, *words: str, **environment: str) -> subprocess.CompletedProcess:

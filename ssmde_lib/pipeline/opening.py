@@ -12,6 +12,7 @@ from ssmde_lib import opencv
 from ssmde_lib.errors import UserError
 from ssmde_lib.files import write_json
 from ssmde_lib.options import nearest
+from ssmde_lib.pipeline.failures import tell_at_the_end
 from ssmde_lib.pipeline.manifest import Stage, read_manifest, verify_upstream
 from ssmde_lib.pipeline.parameters import (
     appendix,
@@ -46,6 +47,7 @@ def begin(name: str, namespace: dict) -> Stage:
         raise UserError(
             f"there is no stage {name!r} in notebooks/pipeline.yaml: did you mean {nearest(name, list(stages))!r}?"
         )
+    tell_at_the_end(notebook_path(root, name))
     parameters = resolve_parameters(root, name, namespace)
     folder = runs_folder(root) / parameters["run"] / name
     upstream = verify_upstream(folder.parent, stages[name])
