@@ -3,13 +3,13 @@
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import click
 
 from ssmde_lib.errors import UserError, disk_is_full
-from ssmde_lib.files import make_folder
+from ssmde_lib.files import make_folder, write_text
 from ssmde_lib.pipeline.parameters import (
     check_names,
     find_root,
@@ -48,6 +48,28 @@ def passing_signals_on(kernels: list) -> Iterator[list]:
         restore()
 
 
+def complete(path: Path, overrides: dict, runs: Path) -> dict:
+    """The checked overrides of a notebook with its run's name, and with `retrain` where other code made the results."""
+    declared = read_parameters(path)
+    check_names(overrides, declared, path.stem)
+    values = {key: parameter.default for key, parameter in declared.items()} | overrides
+    overrides = overrides | {"run": values["run"] or values["profile"]}
+    record, _ = read_record(runs / overrides["run"] / path.stem)
+    if "retrain" in declared and record and record["code"] != code_digest(path):
+        overrides["retrain"] = True
+    return {key: declared[key].check(value) for key, value in overrides.items()}
+
+
+def tidy(path: Path) -> None:
+    """Join the streams of an executed notebook, and keep of a progress bar what it showed last."""
+    import nbformat
+    from nbconvert.preprocessors import CoalesceStreamsPreprocessor
+
+    with suppress(OSError, ValueError):  # not written, or not whole, where the disk was full
+        notebook, _ = CoalesceStreamsPreprocessor().preprocess(nbformat.read(path, as_version=4), {})
+        write_text(path, nbformat.writes(notebook))
+
+
 def run_notebook(name: str, overrides: dict, output: Path | None = None, attempts: int = 3) -> Path:
     """Execute a notebook through Papermill and return the path of the executed copy.
 
@@ -58,15 +80,8 @@ def run_notebook(name: str, overrides: dict, output: Path | None = None, attempt
 
     root = find_root()
     path = notebook_path(root, name)
-    declared = read_parameters(path)
-    check_names(overrides, declared, name)
-    values = {key: parameter.default for key, parameter in declared.items()} | overrides
-    overrides = {"run": values["run"] or values["profile"]} | overrides
-    overrides = {key: declared[key].check(value) for key, value in overrides.items()}
+    overrides = complete(path, overrides, runs_folder(root))
     run_folder = runs_folder(root) / overrides["run"]
-    record, _ = read_record(run_folder / name)
-    if "retrain" in declared and record and record["code"] != code_digest(path):
-        overrides["retrain"] = True  # what other code has made is not reused
     output = (output or run_folder / "notebooks" / path.name).resolve()
     make_folder(output.parent)
     if (root / "docs").is_dir() and not (run_folder / "docs").exists():  # where links of the executed copies lead
@@ -130,6 +145,8 @@ def execute(path: Path, output: Path, parameters: dict, root: Path) -> None:
         raise UserError(
             f"{name}: {output} could not be written ({error.strerror}): free some space and execute it again."
         ) from None
+    finally:
+        tidy(output)
 
 
 def what_failed(error) -> str:

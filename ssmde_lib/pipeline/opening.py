@@ -4,6 +4,7 @@ A finished stage with the same parameters and upstream content is reused, an int
 is made anew, and in JupyterLab results of other parameters are not replaced unless `retrain` says so.
 """
 
+import os
 import re
 import shutil
 from pathlib import Path
@@ -52,7 +53,9 @@ def begin(name: str, namespace: dict) -> Stage:
     folder = runs_folder(root) / parameters["run"] / name
     upstream = verify_upstream(folder.parent, stages[name])
     wanted = {"parameters": parameters, "upstream": upstream, "code": code_digest(notebook_path(root, name))}
-    if in_lab(namespace) and not parameters.get("retrain"):
+    if not in_lab(namespace):
+        os.environ.setdefault("SSMDE_HEADLESS", "1")  # for figures: nobody touches them
+    elif not parameters.get("retrain"):
         folder = folder_of_its_own(folder, wanted, stages)
         namespace["run"] = parameters["run"] = folder.parent.relative_to(runs_folder(root)).as_posix()
     code, earlier = open_folder(folder, wanted)

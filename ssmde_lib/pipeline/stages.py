@@ -1,6 +1,7 @@
 """The stages of SS-MDE as functions: what each reads and writes. Notebooks, the ablation and the CLI all call these."""
 
 import dataclasses
+import json
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,7 @@ from ssmde_lib.losses.config import Losses
 from ssmde_lib.metrics import align
 from ssmde_lib.networks import checkpoint
 from ssmde_lib.networks.architecture import Architecture, same_architecture
+from ssmde_lib.networks.depth_and_pose import DepthAndPose
 from ssmde_lib.networks.depth_net import DepthNet
 from ssmde_lib.networks.pose_net import PoseNet
 from ssmde_lib.training.loop import train
@@ -46,6 +48,7 @@ def train_network(
     start: Path | None = None,
     validate: Callable[[DepthNet], dict] | None = None,
     validate_every: int = 0,
+    watch: Callable[[DepthAndPose, list[dict], int], None] | None = None,
 ) -> list[dict]:
     """Train depth and pose on the train split of `data`.
 
@@ -82,6 +85,7 @@ def train_network(
         settings=settings,
         validate=(lambda trained: validate(trained.depth_net.eval())) if validate else None,
         validate_every=validate_every,
+        watch=watch,
     )
     record = {
         "seed": seed,
@@ -186,7 +190,7 @@ def write_labels(
     pictures: Path | None = None,
     split: str = "train",
 ) -> dict:
-    """Write the labels and their mask of a split to `folder`.
+    """Write the labels and their mask of a split to `folder`; a finished call is not repeated.
 
     Return coverage, and precision where truth is known.
 
@@ -205,6 +209,11 @@ def write_labels(
     """
     if config.uses_prior and not pseudo:
         raise UserError(f"labels of kind {config.kind!r} need the prior's maps: give the folder of stage 02 as pseudo.")
+    summary, filter_record = folder / "coverage.json", dataclasses.asdict(config)
+    if summary.is_file():
+        coverage = json.loads(summary.read_text())
+        if coverage.pop("filter") == filter_record:
+            return coverage
     device = Accelerator().device
     depth_net, pose_net = (
         checkpoint.load(teacher / name, device) for name in ("depth.safetensors", "pose.safetensors")
@@ -226,7 +235,7 @@ def write_labels(
         for region, (n, k, r, kr) in kept.items()
         if n
     }
-    write_json(folder / "coverage.json", {"filter": dataclasses.asdict(config), **coverage})
+    write_json(summary, {"filter": filter_record, **coverage})
     return coverage
 
 

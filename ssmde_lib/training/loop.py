@@ -57,12 +57,14 @@ def train(
     settings: dict | None = None,
     validate: Callable[[Any], dict] | None = None,
     validate_every: int = 0,
+    watch: Callable[[nn.Module, list[dict], int], None] | None = None,
     progress_bar: bool = True,
 ) -> list[dict]:
     """Train `model` in place and return the log, which is also written to `folder/train.jsonl`.
 
     The objective sees the items of `data` as `prepare` makes them. `folder/state` keeps the full state until the run
     ends; a run that finds one goes on from it. `settings` is what else the result depends on, as JSON.
+    `watch(model, records, steps_done)` is called after every step, in place of the progress bar.
 
     Raises:
         UserError: SIGTERM or Ctrl-C came, and the state is saved; memory or disk ran out, a loader worker was lost or a
@@ -79,7 +81,7 @@ def train(
         start = restore(accelerator, state, settings)
         saved = time.perf_counter()
         items = load_items(accelerator, data, schedule, seed, start)
-        show = progress_bar and accelerator.is_main_process
+        show = progress_bar and watch is None and accelerator.is_main_process
         for step in (bar := tqdm(range(start, schedule.steps), disable=not show, mininterval=5, ncols=90)):
             set_learning_rate(optimizer, schedule, step)
             generator = seeded(seed, step, accelerator.device, accelerator.process_index)
@@ -97,6 +99,8 @@ def train(
                 if validate and validate_every and (done % validate_every == 0 or done == schedule.steps):
                     record |= validate(model)
                     model.train()
+            if watch and accelerator.is_main_process:
+                watch(model, log.records, done)
             due = time.perf_counter() - saved > schedule.save_seconds
             stop, due = agree(accelerator, (bool(stopped), due), logged)
             if done < schedule.steps and (stop or due or done % schedule.save_every == 0):
