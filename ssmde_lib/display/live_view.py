@@ -35,6 +35,7 @@ class LiveView:
         self.first = None
 
     def __call__(self, model: nn.Module, log: list[dict], done: int) -> None:
+        """Redraw the view after `done` steps, at most every few seconds."""
         now = time.monotonic()
         if self.first is None or done <= self.first:  # the first step, and that of another round
             self.first, self.began = done - 1, self.drawn
@@ -94,6 +95,7 @@ def curves(axis: Axes, log: list[dict], names: list[str], title: str, scale: str
 
 
 def time_left(seconds: float) -> str:
+    """The rest of a training in words; empty in the last second."""
     if seconds < 1:
         return ""
     return f", {seconds:.0f} s left" if seconds < 90 else f", {seconds / 60:.0f} min left"

@@ -134,6 +134,7 @@ def open_folder(folder: Path, wanted: dict) -> tuple[str, dict | None]:
 
 
 def kept_message(finished: bool, same_code: bool) -> str:
+    """Why the folder of an earlier attempt is kept, in words."""
     if not finished:
         return "was interrupted: it goes on from there."
     changed = "" if same_code else " The code of the notebook has changed since."

@@ -16,6 +16,7 @@ EXECUTION = ("run", "profile", "retrain", "interactive")  # parameters of how an
 
 
 def digest(value) -> str:
+    """SHA-256 of a JSON-able value, whatever the order of its keys."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
@@ -38,6 +39,7 @@ def code_digest(path: Path) -> str:
 
 
 def normalised(source: str) -> str:
+    """The code of a cell without its comments and layout; the text itself where it does not parse."""
     try:
         return ast.unparse(ast.parse(source))
     except SyntaxError:
