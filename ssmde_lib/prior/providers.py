@@ -28,7 +28,7 @@ from ssmde_lib.files import WEIGHTS
 from ssmde_lib.networks import checkpoint
 from ssmde_lib.networks.dinov2 import INSTALL, PACKAGE, installed_file
 from ssmde_lib.networks.leres import OFFICIAL_SIZE, load_official
-from ssmde_lib.prior.dinov2_small import BEST, BUNDLED_HEAD, FAST, TokenGrid, load_network
+from ssmde_lib.prior.dinov2_small import BEST, BUNDLED_HEAD, FAST, RANGE, TokenGrid, load_network
 from ssmde_lib.prior.test_time_augmentation import FlipAverage, MultiCrop, SinglePass
 
 BUNDLED = WEIGHTS / "leres_small.safetensors"
@@ -144,7 +144,7 @@ def dinov2_small(
     about = {
         "provider": "dinov2_small",
         **about,
-        "convention": "depth up to scale, exp(network output); the unknown field of view leaves some shift",
+        "convention": f"depth up to scale, exp({RANGE} network output); the unknown field of view leaves some shift",
         "test_time_augmentation": "one" if fast else "flip_average",
         "tokens": FAST if fast else BEST,
     }

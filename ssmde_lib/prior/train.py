@@ -105,10 +105,7 @@ def rendered_views(cache: Path, views: int, held_out: int = 250) -> list[Views]:
 def token_views(
     cache: Path, views: int, seed: int, device: str, tokens: tuple[int, ...], held_out: int = 125
 ) -> list[TokenViews]:
-    """The same as tokens of the frozen backbone, on grids of so many `tokens` (none given: all), augmented for each."""
-    grids = {grid: rendered for grid, rendered in GRIDS.items() if not tokens or prod(grid) in tokens}
-    if not grids:
-        raise UserError(f"--tokens {tokens[0]} is not trained on: choose of {sorted({prod(grid) for grid in GRIDS})}.")
+    """The same as tokens of the frozen backbone, on grids of so many `tokens`, augmented for each."""
     each = views // len(set(GRIDS.values()))
     backbone, _ = load_backbone()
     return [
@@ -116,20 +113,28 @@ def token_views(
             token_shards(backbone, render_shards(cache, 0, each, rendered, CLOSE), grid, seed, device),
             token_shards(backbone, render_shards(cache, VALIDATION, held_out, rendered, CLOSE), grid, None, device),
         )
-        for grid, rendered in grids.items()
+        for grid, rendered in grids_of(tokens).items()
     ]
+
+
+def grids_of(tokens: tuple[int, ...]) -> dict[tuple[int, int], tuple[int, int]]:
+    """Those of `GRIDS` with so many tokens; a UserError where there are none."""
+    grids = {grid: rendered for grid, rendered in GRIDS.items() if prod(grid) in tokens}
+    if not grids:
+        raise UserError(f"--tokens {tokens[0]} is not trained on: choose of {sorted({prod(grid) for grid in GRIDS})}.")
+    return grids
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What the command trains: the network, its views, default numbers, facts for the record.
+    """What the command trains: network, views, default numbers, facts for the record (by the numbers of tokens).
 
     `prepare` takes the folder, the number of views, the seed, the device and the numbers of tokens.
     """
 
     build: Callable[[], nn.Module]
     prepare: Callable[[Path, int, int, str, tuple[int, ...]], list[Shape]]
-    facts: Callable[[], dict]
+    facts: Callable[[tuple[int, ...]], dict]
     views: int
     steps: int
 
@@ -138,16 +143,20 @@ RECIPES = {
     "leres_small": Recipe(
         build=small_leres,
         prepare=lambda cache, views, *_: rendered_views(cache, views),
-        facts=lambda: {"trained_on": TRAINED_ON, "input_sizes": list(SHAPES)},
+        facts=lambda _: {"trained_on": TRAINED_ON, "input_sizes": list(SHAPES)},
         views=12_000,
         steps=36_000,
     ),
     "dinov2_small": Recipe(
         build=DepthHead,
         prepare=token_views,
-        facts=lambda: {"trained_on": f"{TRAINED_ON}; close indoor views", "grids": list(GRIDS), **load_backbone()[1]},
-        views=6_000,
-        steps=6_000,
+        facts=lambda tokens: {
+            "trained_on": f"{TRAINED_ON}; close indoor views",
+            "grids": list(grids_of(tokens)),
+            **load_backbone()[1],
+        },
+        views=3_500,
+        steps=2_000,
     ),
 }
 
@@ -160,7 +169,7 @@ RECIPES = {
     "--views", type=int, help="training views, half of them wide, half 4:3; default: the bundled weights' number"
 )
 @click.option("--steps", type=int, help="default: the bundled weights' number")
-@click.option("--tokens", multiple=True, type=int, help="train dinov2_small on grids of so many tokens; default: all")
+@click.option("--tokens", multiple=True, type=int, default=(192,), show_default=True, help="of dinov2_small's grids")
 @click.option("--batch", default=8, show_default=True)
 @click.option("--start", type=Path, help="weights to go on from, instead of from scratch")
 @click.option("--seed", default=0, show_default=True)
@@ -189,7 +198,7 @@ def main(
     prepared = time.time()
     record = {
         "started_from": checkpoint.read_record(start) if start else "scratch",
-        **recipe.facts(),
+        **recipe.facts(tokens),
         "command": " ".join(["python -m ssmde_lib.prior.train", *sys.argv[1:]]),
         "views": views,
         "steps": steps,
