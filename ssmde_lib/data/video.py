@@ -214,7 +214,7 @@ def calibrate(
     return K, float(error)
 
 
-def corner_points(picture: UInt8[np.ndarray, "h w 3"], corners: tuple[int, int]) -> Float[np.ndarray, "n 1 2"] | None:
+def corner_points(picture: UInt8[np.ndarray, "h w 3"], corners: tuple[int, int]) -> Float[np.ndarray, "n *_ 2"] | None:
     """Inner corners of the board to a fraction of a pixel; None where it is not seen whole."""
     grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
     seen, points = cv2.findChessboardCorners(grey, corners)

@@ -27,7 +27,7 @@ class Sample:
     frame: str
     pred: Float[np.ndarray, "_ _"]
     gt: Float[np.ndarray, "h w"]
-    dynamic_mask: UInt8[np.ndarray, "h w"] | None = None
+    dynamic_mask: UInt8[np.ndarray, "_ _"] | None = None
 
 
 def evaluate_clips(
@@ -88,7 +88,7 @@ def predict_averaged(
     return (predict(images) + mirrored) / 2
 
 
-def evaluate(samples: Iterable[Sample], protocol: Protocol) -> Results:
+def evaluate(samples: Iterable, protocol: Protocol) -> Results:
     """Evaluate predictions made elsewhere, too.
 
     An image that comes twice is a UserError, one without valid pixels is left out.

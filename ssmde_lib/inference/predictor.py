@@ -1,6 +1,7 @@
 """From pictures to depth: one predictor for pictures of any size."""
 
 import copy
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -73,7 +74,7 @@ class Predictor:
     multiples of 32, at least 64. Depth is up to scale unless the training knew metres.
     """
 
-    def __init__(self, net: DepthNet, size: tuple[int, int] | None = None, device: torch.device | str | None = None):
+    def __init__(self, net: DepthNet, size: Sequence[int] | None = None, device: torch.device | str | None = None):
         self.device = choose_device(device) if device else best_device()
         self.net = fold_batch_norm(net)
         del self.net.heads[1:]  # coarser disparities serve training alone

@@ -68,7 +68,7 @@ def open_video(source: str | int, name: str, way_out: str, limit: int | None) ->
     return Source(read_video(capture, limit), count, moving=True, fps=fps)
 
 
-def read_video(capture: cv2.VideoCapture, limit: int | None) -> Iterator[tuple[str, UInt8[np.ndarray, "h w 3"]]]:
+def read_video(capture, limit: int | None) -> Iterator[tuple[str, UInt8[np.ndarray, "h w 3"]]]:
     """(number, image) of each frame; the capture is released at the end."""
     try:
         number = 0

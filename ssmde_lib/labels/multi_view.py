@@ -80,7 +80,7 @@ def label_clip(
     bounded, clamped = bound_by_prior(swept, prior, bounds)
     K = K.expand(len(images), -1, -1)
     mask = (confidence > 0.5) | ~clamped | consistency(bounded, K, motions, frame_stride)
-    moved = (parallax >= PARALLAX)[:, None, None, None]
+    moved = parallax[:, None, None, None] >= PARALLAX
     return Labels(torch.where(moved, bounded, depth), mask | ~moved, confidence * moved, parallax)
 
 
@@ -121,7 +121,8 @@ def sweep_clip(
     size = max(1, BATCH_PIXELS // images[0, 0].numel())
     batches = [range(first, min(first + size, len(images))) for first in range(0, len(images), size)]
     swept = [sweep_frames(images, depth, K, motions, batch) for batch in batches]
-    return *(torch.cat(parts) for parts in zip(*swept, strict=True)), motions
+    depths, confidence, parallax = (torch.cat(parts) for parts in zip(*swept, strict=True))
+    return depths, confidence, parallax, motions
 
 
 def sweep_frames(
@@ -212,7 +213,7 @@ def consistency(
     return agree
 
 
-def resize(depth: Float[Tensor, "n 1 _ _"], size: tuple[int, int]) -> Float[Tensor, "n 1 h w"]:
+def resize(depth: Float[Tensor, "n 1 _ _"], size: tuple[int, ...]) -> Float[Tensor, "n 1 h w"]:
     """Bilinear resize of a depth map."""
     return depth if depth.shape[-2:] == size else F.interpolate(depth, size, mode="bilinear", align_corners=False)
 
@@ -221,7 +222,8 @@ def shrink(
     depth: Float[Tensor, "n 1 _ _"], mask: Bool[Tensor, "n 1 _ _"], size: tuple[int, int]
 ) -> tuple[Float[Tensor, "n 1 h w"], Bool[Tensor, "n 1 h w"]]:
     """Labels at a smaller size: each pixel takes the label nearest to its centre, since means of depth cross edges."""
-    return tuple(F.interpolate(x.to(depth), size, mode="nearest-exact").to(x.dtype) for x in (depth, mask))
+    small, kept = (F.interpolate(x.to(depth), size, mode="nearest-exact").to(x.dtype) for x in (depth, mask))
+    return small, kept
 
 
 def box(x: Float[Tensor, "n c h w"], radius: int) -> Float[Tensor, "n c h w"]:

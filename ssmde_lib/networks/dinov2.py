@@ -91,7 +91,8 @@ class DinoV2(nn.Module):
 def installed_file() -> Path | None:
     """The ONNX file of the installed package, which is not imported; None without the package."""
     found = importlib.util.find_spec(PACKAGE)
-    return Path(found.submodule_search_locations[0]) / "models" / "vit_s_focus.onnx" if found else None
+    folders = found.submodule_search_locations if found else None
+    return Path(folders[0]) / "models" / "vit_s_focus.onnx" if folders else None
 
 
 def load_backbone(folder: str | Path | None = None) -> tuple[DinoV2, dict]:

@@ -86,6 +86,6 @@ class DinoDepth(nn.Module):
         return self.backbone(preprocess(resize(images, size, antialias=True), size))
 
 
-def resize(maps: Float[Tensor, "b c h w"], size: tuple[int, int], antialias: bool = False) -> Float[Tensor, "b c H W"]:
+def resize(maps: Float[Tensor, "b c h w"], size: tuple[int, ...], antialias: bool = False) -> Float[Tensor, "b c H W"]:
     """Bilinear."""
     return F.interpolate(maps, size, mode="bilinear", align_corners=False, antialias=antialias)

@@ -157,15 +157,17 @@ def filter_clip(
             (depth[[i + frame_stride]], T_next_tgt[[i]]),
             (depth[[i - frame_stride]], inverse(T_next_tgt[[i - frame_stride]])),
         ]
-        relative_depth = pseudo[i][None, None].to(depth) if config.uses_prior else None
+        relative_depth = None if pseudo is None else pseudo[i][None, None].to(depth)
         yield i, depth[[i]], *filter_labels(config, depth[[i]], views, K, relative_depth)
 
 
 @torch.inference_mode()
 def label_clip_from_views(
-    depth_net: DepthNet, pose_net: PoseNet, clip: Clip, frame_stride: int, pseudo: Tensor, pictures: Clip
+    depth_net: DepthNet, pose_net: PoseNet, clip: Clip, frame_stride: int, pseudo: Tensor | None, pictures: Clip
 ) -> Iterator[tuple]:
     """As `filter_clip`, from many views of `pictures`, the same clip, perhaps larger; labels as large as `clip`."""
+    if pseudo is None:
+        raise UserError("labels from many views need the prior's maps: give the folder of pseudo-depth.")
     depth = predict_clip(depth_net, clip)
     images, K = read_images(pictures, depth.device), torch.from_numpy(pictures.K).to(depth)[None]
     T_next_tgt = predict_motion(pose_net, clip, frame_stride)

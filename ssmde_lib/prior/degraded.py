@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from ssmde_lib.prior.providers import Provider
+from ssmde_lib.prior.providers import DepthPrior
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Degraded:
     The same picture always gets the same error, another one an unrelated one.
     """
 
-    def __init__(self, provider: Provider, degradation: Degradation = Degradation()):
+    def __init__(self, provider: DepthPrior, degradation: Degradation = Degradation()):
         self.provider, self.degradation, self.device = provider, degradation, provider.device
 
     def __call__(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 1 h w"]:

@@ -33,7 +33,7 @@ class TokenGrid(nn.Module):
         return (RANGE * resize(log_depth.float(), images.shape[-2:])).exp()
 
 
-def grid_of(size: tuple[int, int], tokens: int) -> tuple[int, int]:
+def grid_of(size: tuple[int, ...], tokens: int) -> tuple[int, int]:
     """Rows and columns of about `tokens` squares that cover a picture of `size` (h, w)."""
     rows = max(1, round((tokens * size[0] / size[1]) ** 0.5))
     return rows, max(1, round(rows * size[1] / size[0]))
@@ -60,4 +60,6 @@ def load_network(weights: str | Path, backbone: str | Path | None) -> tuple[Dino
         "licence": "MIT (head)",
         "trained_on": checkpoint.read_record(weights)["trained_on"],
     }
-    return DinoDepth(net, head).to(memory_format=torch.channels_last), about
+    depth = DinoDepth(net, head)
+    depth.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] not in the stub
+    return depth, about

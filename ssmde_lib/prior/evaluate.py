@@ -8,7 +8,7 @@ everywhere (`constant`).
 
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import click
@@ -17,7 +17,7 @@ import torch
 
 from ssmde_lib.data.layout import Clip
 from ssmde_lib.metrics import align, order_accuracy
-from ssmde_lib.prior.providers import Provider, get_provider
+from ssmde_lib.prior.providers import get_provider
 from ssmde_lib.synthetic import render_clip
 
 WORLDS = {"street": ((64, 192), 80.0), "room": ((96, 128), 10.0)}  # size, greatest depth in metres
@@ -44,7 +44,7 @@ def pack_samples(path: Path, every: int) -> Iterable[Sample]:
             yield clip.image(i), depth, None
 
 
-def score(provider: Provider, samples: Iterable[Sample], cap: float) -> dict[str, float]:
+def score(provider: Callable, samples: Iterable, cap: float) -> dict[str, float]:
     """Means over images, of errors and CPU seconds; dynamic errors over the images with at least 30 dynamic pixels."""
     rows = []
     for rgb, depth, dynamic_mask in samples:

@@ -20,12 +20,15 @@ class Shape(Protocol):
 
     def __len__(self) -> int:
         """How many training views there are."""
+        ...
 
     def loss(self, net: nn.Module, indices: Tensor, device: str) -> dict[str, Tensor]:
         """Losses of a batch of training views, their weighted sum as `loss`."""
+        ...
 
     def errors(self, net: nn.Module, device: str) -> Iterator[float]:
         """AbsRel of each held-out view after median scaling."""
+        ...
 
 
 @translate_errors("the weights", "the batch", "run it again")
@@ -48,7 +51,8 @@ def fit(
         The moving average of the network's weights, and the curve: losses, at every fourth entry the held-out error.
     """
     torch.manual_seed(seed)
-    net = build().to(device, memory_format=torch.channels_last).train()
+    net = build().train()
+    net.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] not in the stub
     average = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(0.995), use_buffers=True)
     optimizer = torch.optim.AdamW(net.parameters(), lr=PEAK_RATE, weight_decay=0.02, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_RATE, steps, pct_start=0.05)

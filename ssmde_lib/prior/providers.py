@@ -15,7 +15,7 @@ Every provider returns a positive map, so that the ratio of two pixels means som
 import difflib
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import pooch
 import torch
@@ -41,6 +41,21 @@ OFFICIAL = {
     ),
     "resnet50": Remote("https://huggingface.co/ffranchina/LeReS/resolve/main/res50.pth", LICENCE),
 }
+
+
+@runtime_checkable
+class DepthPrior(Protocol):
+    """What predicts relative depth and can say what it is."""
+
+    device: torch.device | str
+
+    def __call__(self, images: Float[Tensor, "b 3 h w"], /) -> Float[Tensor, "b 1 h w"]:
+        """Relative depth, positive, far is large."""
+        ...
+
+    def describe(self) -> dict:
+        """Provider, weights, depth convention: JSON-able."""
+        ...
 
 
 class Provider:

@@ -10,15 +10,12 @@ from tqdm import tqdm
 from ssmde_lib.data.layout import SPLITS, Clip, clip_folder, find_clips, write_pseudo_depth_map
 from ssmde_lib.errors import UserError, translate_errors
 from ssmde_lib.files import write_json
-from ssmde_lib.prior.degraded import Degraded
-from ssmde_lib.prior.providers import Provider
+from ssmde_lib.prior.providers import DepthPrior
 
 ENCODING = "relative depth of a frame = value / 65535; each frame is scaled by its own maximum"
 
 
-def write_pseudo_depth(
-    provider: Provider | Degraded, data_root: str | Path, out_root: str | Path, batch: int = 8
-) -> dict:
+def write_pseudo_depth(provider: DepthPrior, data_root: str | Path, out_root: str | Path, batch: int = 8) -> dict:
     """Relative depth of every frame of a data set (docs/design.md), in its layout; returns the manifest.
 
     Frames that are there already are kept, so that an interrupted run goes on; a folder begun by another provider,

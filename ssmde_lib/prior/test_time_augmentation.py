@@ -74,7 +74,7 @@ class MultiCrop(nn.Module):
         return resize(self.net(preprocess(images, size)).float(), images)
 
 
-def resize(maps: Maps, images: Images) -> Maps:
+def resize(maps: Float[Tensor, "b 1 _ _"], images: Images) -> Maps:
     """To the images' size."""
     return F.interpolate(maps, images.shape[-2:], mode="bilinear", align_corners=False)
 

@@ -7,7 +7,7 @@ import json
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -133,7 +133,7 @@ class Recipe:
     """
 
     build: Callable[[], nn.Module]
-    prepare: Callable[[Path, int, int, str, tuple[int, ...]], list[Shape]]
+    prepare: Callable[[Path, int, int, str, tuple[int, ...]], Sequence[Shape]]
     facts: Callable[[tuple[int, ...]], dict]
     views: int
     steps: int
@@ -142,7 +142,7 @@ class Recipe:
 RECIPES = {
     "leres_small": Recipe(
         build=small_leres,
-        prepare=lambda cache, views, *_: rendered_views(cache, views),
+        prepare=lambda cache, views, seed, device, tokens: rendered_views(cache, views),
         facts=lambda _: {"trained_on": TRAINED_ON, "input_sizes": list(SHAPES)},
         views=12_000,
         steps=36_000,

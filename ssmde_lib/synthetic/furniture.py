@@ -194,7 +194,7 @@ def picture(rng):
     paint = Material(
         pick(rng, CLOTHES, 0.1),
         pick(rng, CLOTHES, 0.1),
-        cell=rng.uniform(0.05, 0.25, 2),
+        cell=tuple(rng.uniform(0.05, 0.25, 2)),
         hue=0.25,
         noise=0.5,
         noise_scale=0.2,

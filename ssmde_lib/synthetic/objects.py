@@ -25,7 +25,7 @@ def at(pose, items, **identity):
     ]
 
 
-def _compose(outer, inner):
+def _compose(outer, inner) -> Any:
     if not callable(outer) and not callable(inner):
         return outer @ inner
 
