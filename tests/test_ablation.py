@@ -1,6 +1,7 @@
 """The ablation's grid, its jobs and its records: what is asked, what is done again, and what the tables say."""
 
 import json
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -182,7 +183,7 @@ def test_what_was_trained_is_measured_again_on_clips_of_another_seed(tmp_path, m
     real = grid_in(
         tmp_path, worlds=TINY["worlds"] | {"drive": {"folder": ".", "height": 64, "width": 64, "variants": ["base"]}}
     )
-    monkeypatch.setattr("ssmde_lib.cli.read_grid", lambda profile: real)
+    monkeypatch.setattr(import_module("ssmde_lib.cli.ablation"), "read_grid", lambda profile: real)
     said = CliRunner().invoke(main, ["ablation", "held-out", "--world", "street", "--clips", "3"])
     assert said.exit_code == 0 and f"{table(records)}\n\n{student_table(records)}\n" == said.stdout
     said = CliRunner().invoke(main, ["ablation", "held-out", "--world", "drive"])

@@ -99,7 +99,7 @@ def kill_in_training(root: Path) -> None:
 
 def test_a_grid_that_is_killed_goes_on_and_is_not_run_again(root):
     jobs = {f"street_{variant}_seed0" for variant in VARIANTS}
-    assert planned(root)[0] == {"summary", "data_street", "pseudo_shipped_street", *jobs}
+    assert planned(root)[0] == {"summary", "data_street", "pseudo_leres_small_street", *jobs}
 
     kill_in_training(root)
     (folder,) = root.glob("runs/ablation/street-*/teacher_seed0-*")
@@ -137,7 +137,7 @@ def test_on_another_machine_only_what_has_changed_is_run(root):
         assert rules == {
             "summary",
             "data_street",
-            "pseudo_shipped_street",
+            "pseudo_leres_small_street",
             "street_teacher_seed0",
             "street_student_plain_seed0",
         }

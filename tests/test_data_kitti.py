@@ -233,13 +233,13 @@ def test_unreadable_and_static_frames_are_rejected_and_counted(raw_copy, tmp_pat
 
 def test_splits_by_rule():
     images = [f"{n:010d}.png" for n in range(20)]
-    assert kitti.ruled_parts(images, "2011_09_26_drive_0117_sync", None) == [("test", images)]
-    assert kitti.ruled_parts(images, "2011_09_28_drive_0002_sync", None) == [("test", images)]
+    assert kitti.ruled_parts(images, "2011_09_26_drive_0117_sync", None) == [("test", images, None)]
+    assert kitti.ruled_parts(images, "2011_09_28_drive_0002_sync", None) == [("test", images, None)]
     assert kitti.ruled_parts(images, "2011_09_28_drive_0117_sync", None) == [
-        ("train", images[:18]),
-        ("val", images[18:]),
+        ("train", images[:18], None),
+        ("val", images[18:], None),
     ]
-    assert kitti.ruled_parts(images, "2011_09_26_drive_0005_sync", "test") == [("test", images)]
+    assert kitti.ruled_parts(images, "2011_09_26_drive_0005_sync", "test") == [("test", images, None)]
     assert sum(len(numbers.split()) for numbers in kitti.EIGEN_TEST_DRIVES.values()) == 28
 
 

@@ -320,7 +320,7 @@ ENTRIES = {
         "from ssmde_lib import Predictor; import numpy; Predictor.load(device='cpu')(numpy.zeros((1, 64, 96, 3), "
         "numpy.uint8))",
     ],
-    "notebook": ["-c", "from ssmde_lib.pipeline.manifest import begin; begin('01_data', {})"],
+    "notebook": ["-c", "from ssmde_lib.pipeline import begin; begin('01_data', {})"],
 }
 
 

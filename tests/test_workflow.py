@@ -96,9 +96,9 @@ def test_dry_run_of_the_whole_grid(grid_root, profile):
     assert done.returncode == 0, done.stderr[-2000:]
     planned = dict(re.findall(r"^rule (\w+):\n(.*?)(?=^\[|\Z)", done.stdout, re.DOTALL | re.MULTILINE))
     grid = Grid.read("laptop", grid_root, grid_root / "runs")
-    jobs = [f"{job.world}_{job.row}_seed{job.seed}" for job in grid.jobs]
+    jobs = [f"{job.world}_{job.variant}_seed{job.seed}" for job in grid.jobs]
     assert not grid.absent and len(jobs) == len(grid.spec["seeds"]) * sum(
-        len(world.rows) for world in grid.worlds.values()
+        len(world.variants) for world in grid.worlds.values()
     )
     assert {*jobs, "summary", *(f"data_{world}" for world in grid.worlds)} <= set(planned)
     for name, text in planned.items():

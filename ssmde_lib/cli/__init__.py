@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from ssmde_lib import opencv
 from ssmde_lib.errors import UserError
 from ssmde_lib.files import check_place, make_folder
 from ssmde_lib.threads import limit_threads
@@ -105,6 +106,7 @@ def predict(
     Without --checkpoint the prior dinov2_small predicts, of moving sources in its fast setting; where its package is
     missing, the bundled student.
     """
+    opencv.require()  # what it lacks is told before any picture
     from tqdm import tqdm
 
     from ssmde_lib.inference.cameras import find_camera

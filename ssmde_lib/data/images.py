@@ -125,6 +125,8 @@ def decode(path: Path, data: bytes, flags: int) -> np.ndarray | None:
         return image
     try:
         with Image.open(path) as picture:
+            if picture.mode in ("F", "I", "I;16"):
+                raise UserError(f"{path} holds measurements and is no photograph: convert it to 8 bits knowingly.")
             return np.array(ImageOps.exif_transpose(picture).convert("RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None

@@ -64,9 +64,7 @@ def train_network(
     triplets = Triplets(find_clips(data, "train"), frame_stride, pseudo, labels)
     model = architecture.build(seed)
     if start:
-        for net, name in ((model.depth_net, "depth"), (model.pose_net, "pose")):
-            net.load_state_dict(same_architecture(net, start / f"{name}.safetensors").state_dict())
-    objective = Objective(losses, model)
+        start_from(model, start)
     settings = {
         "losses": dataclasses.asdict(losses),
         "architecture": dataclasses.asdict(architecture),
@@ -77,7 +75,7 @@ def train_network(
     }
     log = train(
         model,
-        objective,
+        Objective(losses, model),
         triplets,
         schedule,
         seed=seed,
@@ -87,21 +85,34 @@ def train_network(
         validate_every=validate_every,
         watch=watch,
     )
-    record = {
-        "seed": seed,
-        "data": data.as_posix(),
-        "size": list(triplets.size),
-        "triplets": len(triplets),
-        "losses": dataclasses.asdict(losses),
-        "schedule": dataclasses.asdict(schedule),
-        "final": log[-1],
-    }
-    model.eval()
     if Accelerator().is_main_process:
-        checkpoint.save(model.depth_net, folder / "depth.safetensors", record)
-        checkpoint.save(model.pose_net, folder / "pose.safetensors", record)
-        finish(folder)
+        save_networks(
+            folder,
+            model.eval(),
+            {
+                "seed": seed,
+                "data": data.as_posix(),
+                "size": list(triplets.size),
+                "triplets": len(triplets),
+                "losses": dataclasses.asdict(losses),
+                "schedule": dataclasses.asdict(schedule),
+                "final": log[-1],
+            },
+        )
     return log
+
+
+def start_from(model: DepthAndPose, start: Path) -> None:
+    """Load the networks of the stage folder `start`, which must be built as the model's are."""
+    for net, name in ((model.depth_net, "depth"), (model.pose_net, "pose")):
+        net.load_state_dict(same_architecture(net, start / f"{name}.safetensors").state_dict())
+
+
+def save_networks(folder: Path, model: DepthAndPose, record: dict) -> None:
+    """Write both networks with the record of their training, and drop the resumable state."""
+    checkpoint.save(model.depth_net, folder / "depth.safetensors", record)
+    checkpoint.save(model.pose_net, folder / "pose.safetensors", record)
+    finish(folder)
 
 
 def train_on(processes: int, folder: Path, *args, **options) -> list[dict]:

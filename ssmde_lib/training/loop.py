@@ -109,7 +109,8 @@ def train(
             if logged and accelerator.is_main_process:
                 log.write()
             if stop and done < schedule.steps:
-                raise UserError(f"stopped by {stopped[0]} after step {done}: the state is in {state}; {again}.")
+                why = stopped[0] if stopped else "SIGTERM"  # which another process received
+                raise UserError(f"stopped by {why} after step {done}: the state is in {state}; {again}.")
     accelerator.wait_for_everyone()
     accelerator.free_memory()
     return log.records
