@@ -146,7 +146,7 @@ def publish(grid: Grid) -> None:
 def export_weights(grid: Grid, job: Job, out: Path) -> list[Path]:
     """Write a trained job's networks, in half precision, with their training records.
 
-    The files are `out`.safetensors and `out`_pose.safetensors.
+    The files are `OUT.safetensors` and `OUT_pose.safetensors`.
     """
     command = (
         f"ssmde ablation run --world {job.world} --variant {job.variant} --seed {job.seed} --profile {grid.profile}"
