@@ -19,6 +19,7 @@ from ssmde_lib.devices import best_device, device_name
 from ssmde_lib.errors import UserError
 from ssmde_lib.evaluation import Protocol, constant, evaluate_clips, get_protocol, training_median
 from ssmde_lib.evaluation.evaluator import Predict
+from ssmde_lib.files import write_json
 from ssmde_lib.inference.predictor import Predictor
 from ssmde_lib.networks import checkpoint
 from ssmde_lib.pipeline.stages import train_network, write_labels
@@ -36,7 +37,7 @@ def cached(folder: Path, make: Callable[[], dict | None]) -> Path:
     with FileLock(folder.with_name(f".{folder.name}.lock")):  # one process at a time; the others wait
         if not (folder / DONE).is_file():
             facts = make()
-            (folder / DONE).write_text(json.dumps(facts or {}, indent=1))
+            write_json(folder / DONE, facts or {})
     return folder
 
 

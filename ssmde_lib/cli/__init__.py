@@ -11,7 +11,7 @@ import click
 
 from ssmde_lib import opencv
 from ssmde_lib.errors import UserError
-from ssmde_lib.files import check_place, make_folder
+from ssmde_lib.files import check_place, make_folder, write_json
 from ssmde_lib.threads import limit_threads
 
 NO_ACCESS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
@@ -192,7 +192,7 @@ def evaluate(weights, data, protocol_name, split, alignment, flip, baselines, ou
     for region in next(iter(results.values())).regions():
         click.echo(comparison_table(results, region) + "\n")
     if out:
-        out.write_text(json.dumps({name: result.to_json() for name, result in results.items()}, indent=1))
+        write_json(out, {name: result.to_json() for name, result in results.items()})
 
 
 @main.command()

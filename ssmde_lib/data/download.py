@@ -22,6 +22,7 @@ import requests
 from tqdm import tqdm
 
 from ssmde_lib.errors import UserError
+from ssmde_lib.files import write_json
 
 CHUNK = 1 << 20
 ASSUMED_SPEED = 10e6  # bytes a second, for the time that is announced
@@ -76,7 +77,7 @@ def download(remote: Remote, folder: str | Path) -> Path:
             f"{remote.url} does not have the checksum {expected}: nothing was kept; run again, or ask its publisher."
         ) from None
     if expected is None:
-        records.write_text(json.dumps(recorded | {remote.name: f"sha256:{pooch.file_hash(str(path))}"}, indent=1))
+        write_json(records, recorded | {remote.name: f"sha256:{pooch.file_hash(str(path))}"})
     return path
 
 

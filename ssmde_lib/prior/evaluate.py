@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from ssmde_lib.data.layout import Clip
+from ssmde_lib.files import write_json
 from ssmde_lib.metrics import align, order_accuracy
 from ssmde_lib.prior.providers import get_provider
 from ssmde_lib.synthetic import render_clip
@@ -111,8 +112,7 @@ def main(
         if (packs / pack).is_dir():
             results[pack] = score(prior, pack_samples(packs / pack, every), cap)
             click.echo(f"{pack}: {json.dumps(results[pack])}")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(results, indent=1))
+    write_json(out, results)
 
 
 if __name__ == "__main__":
