@@ -114,8 +114,8 @@ def cells_of(notebook) -> Iterator[str]:
     lengths = [len(cell.source.splitlines()) for cell in cells]
     if len(cells) > 45:
         yield f"has {len(cells)} code cells: 45 at most"
-    if lengths and statistics.median(lengths) > 8:
-        yield f"median code cell has {statistics.median(lengths):g} lines: 8 at most"
+    if lengths and statistics.median(lengths) > 10:
+        yield f"median code cell has {statistics.median(lengths):g} lines: 10 at most"
     for cell, length in zip(cells, lengths, strict=False):
         if length > 40:
             yield f"a cell of {length} lines (40 at most) begins with {cell.source.splitlines()[0]!r}"

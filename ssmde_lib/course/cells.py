@@ -102,9 +102,9 @@ def answer_cells(exercise: Exercise, edition: str, nbgrader: bool) -> list[Noteb
 
 
 def quoted(answer) -> str:
-    """Python source of a quiz's answer, in double quotes."""
+    """Python source of a quiz's answer, in double quotes, one line for each question."""
     if isinstance(answer, dict):
-        return "{" + ", ".join(f'"{key}": {quoted(value)}' for key, value in answer.items()) + "}"
+        return "{\n" + "".join(f'    "{key}": {quoted(value)},\n' for key, value in answer.items()) + "}"
     return "None" if answer is None else f'"{answer}"'
 
 

@@ -22,7 +22,7 @@ def whole_metres(stored, units):
 
 
 def my_parallax(f, t, depth):
-    """Pixels by which a point at `depth` moves when the camera moves sideways by `t` metres; `f` in pixels."""
+    """Pixels by which a point at `depth` moves when the camera moves sideways by `t` metres."""
     return abs(f * t / depth)
 
 
@@ -35,7 +35,7 @@ def parallax_of_inverse(f, t, depth):
 
 
 def my_resize(K, s):
-    """Intrinsics, 3 by 3, of the image resized by the factor `s`; the centre of the top-left pixel is (0, 0)."""
+    """Intrinsics (3 3) of the image resized by `s`; the top-left pixel's centre is (0, 0)."""
     A = np.array([[s, 0, (s - 1) / 2], [0, s, (s - 1) / 2], [0, 0, 1]])
     return A @ K
 
@@ -73,8 +73,9 @@ def flipped_upside_down(image, K):
 
 SPOILED = """from ssmde_lib.course import spoiled_clips
 
-for name, pair in spoiled_clips(seed).items():  # two frames each: a and b, with depth of a, K and T_b_a
-    warp = synthesize(as_batch(pair.b), tensor(pair.depth)[None, None], tensor(pair.K)[None], tensor(pair.T_b_a)[None])
+for name, pair in spoiled_clips(seed).items():  # two frames: a and b, with depth of a, K and T_b_a
+    warp = synthesize(as_batch(pair.b), tensor(pair.depth)[None, None], tensor(pair.K)[None],
+                      tensor(pair.T_b_a)[None])
     judged = warp.valid[0, 0].numpy() & (pair.depth < 100)
     rebuilt, a, b = warp.image[0].permute(1, 2, 0).numpy(), pair.a / 255, pair.b / 255
     warped, unwarped = (255 * difference(image, a)[judged].mean() for image in (rebuilt, b))

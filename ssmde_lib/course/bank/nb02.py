@@ -124,7 +124,8 @@ quantities = {
     "difference of two depths": lambda d: d[0, 0] - d[0, 1],
 }
 for name, of in quantities.items():
-    scaled, shifted = (abs(of(changed) - of(random_map)) for changed in (3 * random_map, random_map + 2))
+    scaled, shifted = (abs(of(changed) - of(random_map))
+                       for changed in (3 * random_map, random_map + 2))
     print(f"{name:25} changes by {scaled:.3f} under a scale, {shifted:.3f} under a shift")""",
         options={
             "both": "unchanged by scale and shift",

@@ -41,7 +41,7 @@ def euclidean_distance(depth, K):
 
 
 def my_valid(points, K, size):
-    """Which points (n 3, source's frame) are in front of the camera and project into the image of `size` (h, w)."""
+    """Which points (n 3, source's frame) lie before the camera and in the image of `size` h, w."""
     z = points[:, 2]
     pixels = points @ K.T
     x, y = (pixels[:, :2] / np.where(z > 0, z, 1)[:, None]).T

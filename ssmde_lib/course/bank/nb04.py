@@ -12,14 +12,14 @@ def errors(seed):
 
 
 def my_photometric(errors, unwarped):
-    """Mean smallest error over the neighbours (b 2 h w), where it is below the unwarped error (b 1 h w)."""
+    """Mean smallest error of the neighbours (b 2 h w), where below the unwarped one (b 1 h w)."""
     smallest = errors.min(1, keepdims=True)
     kept = smallest < unwarped
     return smallest[kept].mean()
 
 
 def broken_photometric(errors, unwarped):
-    """Mean smallest error over the neighbours (b 2 h w), where it is below the unwarped error (b 1 h w)."""
+    """Mean smallest error of the neighbours (b 2 h w), where below the unwarped one (b 1 h w)."""
     smallest = errors.mean(1, keepdims=True)
     kept = smallest < unwarped
     return (smallest * kept).mean()
@@ -65,7 +65,7 @@ def system(seed, n=60):
 
 
 def my_step(J, r, w):
-    """The step x (6) that minimises the weighted sum of w (r + J x)^2, from the normal equations."""
+    """The step x (6) that minimises the sum of w (r + J x)^2, from the normal equations."""
     H = J.T @ (w[:, None] * J)
     g = J.T @ (w * r)
     return -np.linalg.solve(H, g)

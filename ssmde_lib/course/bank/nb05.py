@@ -4,7 +4,7 @@ from ssmde_lib.course.exercise import Code, Prediction, Written
 
 
 def my_depth(z, v, u):
-    """Apparent depth of an object at depth z with speed u, for a camera with speed v; infinite for u >= v."""
+    """Apparent depth of an object at depth z with speed u, camera speed v; infinite for u >= v."""
     return float("inf") if u >= v else z * v / (v - u)
 
 
@@ -77,7 +77,7 @@ EXERCISES = (
         use="""if verdict:
     # path: optimised depth of the moving object, relative to its true depth
     speed_ratio = my_speed(float(path[-1, 0]), 1.0, 1.0)
-    print(f"by its optimised depth the moving object drives at {speed_ratio:.0%} of the camera's speed")""",
+    print(f"by its depth the moving object drives at {speed_ratio:.0%} of the camera's speed")""",
         visible=[(20.0, 10.0, 1.0), (5.0, 10.0, 1.0), (float("inf"), 10.0, 0.7)],
         hidden=[(10.0, 10.0, 1.3), (100.0, 10.0, 1.0), (9.0, 12.0, 0.8)],
         wrong={

@@ -19,7 +19,7 @@ def linear_rho(weight, progress):
 
 
 def my_factor(progress):
-    """The forgetting factor that stays 1 until progress 0.25, then decays by 0.97 per hundredth of the rest."""
+    """Forgetting factor: 1 until progress 0.25, then a decay by 0.97 per hundredth of the rest."""
     rest = max(0.0, (progress - 0.25) / 0.75)
     return 0.97 ** (100 * rest)
 
@@ -37,7 +37,7 @@ def grows_at_first(progress):
 
 
 def my_ranking(a, b, order):
-    """The ranking loss log(1 + exp(-10 order (a - b))) / 10 of log-depths, and its derivative by a: two arrays."""
+    """Two arrays: the loss log(1 + exp(-10 order (a - b))) / 10 and its derivative by a."""
     gap = 10 * order * (a - b)
     return np.logaddexp(0, -gap) / 10, -order / (1 + np.exp(np.clip(gap, -500, 500)))
 
@@ -93,9 +93,11 @@ EXERCISES = (
         "once it is right.",
         solution=my_factor,
         use="""figure, axis = plt.subplots(figsize=(8, 2.4), layout="constrained")
-axis.plot(progress, [forgetting_factor(p, "exponential", 0.97) for p in progress], color="#0072B2", label="exponential")
+axis.plot(progress, [forgetting_factor(p, "exponential", 0.97) for p in progress], color="#0072B2",
+          label="exponential")
 if verdict:
-    axis.plot(progress, [my_factor(p) for p in progress], color="#D55E00", label="yours, with a plateau")
+    axis.plot(progress, [my_factor(p) for p in progress], color="#D55E00",
+              label="yours, with a plateau")
 axis.set(xlabel="progress of the training", ylabel="weight of the prior")
 axis.legend(frameon=False)
 caption = "The library's schedule, and yours when it is right."

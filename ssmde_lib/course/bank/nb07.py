@@ -50,7 +50,7 @@ def of_rejected_share(errors, coverage):
 
 
 def my_minimum(costs):
-    """Position of the minimum of a cost curve, to a part of a step, by a parabola through three costs.
+    """Position of the minimum of a cost curve, in parts of a step, by a parabola through three.
 
     nan if it is flat or at an end.
     """
@@ -81,7 +81,7 @@ def curve(place, n=9):
 
 
 def my_lie(z, v):
-    """Two depths (first, second) of a point at true depth z, wrong by more than 50 %, that pass the round trip.
+    """Two depths (first, second) of a point at depth z, over 50 % wrong, that pass the round trip.
 
     The camera moves forward by v.
     """

@@ -13,7 +13,7 @@ def maps(seed, factor=1.0):
 
 
 def my_log_l1(student, teacher, mask):
-    """Mean absolute log ratio over the mask, after the ratio's median over the mask is removed; maps are h w."""
+    """Mean absolute log ratio over the mask, less the ratio's median over it; maps are h w."""
     g = np.log(student / teacher)[mask]
     return np.abs(g - np.median(g)).mean()
 
@@ -33,7 +33,7 @@ def over_the_image(student, teacher, mask):
 
 
 def my_gradient(student, teacher, mask):
-    """Gradient (h w) by log student of sqrt(var(g) + 1e-6), with g = log(student / teacher) over the mask.
+    """Gradient (h w) by log student of sqrt(var(g) + 1e-6), g = log(student / teacher) in the mask.
 
     0 outside of it.
     """
@@ -57,7 +57,7 @@ def by_student(student, teacher, mask):
 
 
 def my_verdicts(intervals):
-    """For each region "better", "worse" or "undecided", from the interval of the student's less the teacher's error."""
+    """By region "better", "worse" or "undecided"; intervals are of student less teacher."""
     return {
         region: "better" if high < 0 else "worse" if low > 0 else "undecided"
         for region, (low, high) in intervals.items()
@@ -127,8 +127,8 @@ EXERCISES = (
         "the root). Write its gradient by log student, `my_gradient`. "
         "Before you do: what must its sum over the image be, for a loss that is blind to scale?",
         solution=my_gradient,
-        use="assert not verdict or abs(my_gradient(np.full((2, 2), 3.0), np.array([[1.0, 2], [3, 4]]), np.ones((2, 2), "
-        "bool)).sum()) < 1e-9",
+        use="""constant, rising = np.full((2, 2), 3.0), np.array([[1.0, 2], [3, 4]])
+assert not verdict or abs(my_gradient(constant, rising, np.ones((2, 2), bool)).sum()) < 1e-9""",
         visible=[maps(0), maps(1, 2.0)],
         hidden=[maps(2, 0.1), (*maps(3)[:2], np.ones((5, 6), bool))],
         wrong={

@@ -15,7 +15,7 @@ def prediction(seed, spread=0.4):
 
 
 def my_delta(pred, gt):
-    """Share of pixels whose ratio to the truth, or the inverse ratio, is below 1.25; both maps positive and aligned."""
+    """Share of pixels whose ratio to the truth, and its inverse, is below 1.25; maps aligned."""
     return np.mean(np.maximum(pred / gt, gt / pred) < 1.25)
 
 
@@ -82,7 +82,7 @@ def evaluation_case(seed, scale):
 
 
 def my_interval(differences, clips, seed):
-    """95 % bootstrap interval (low, high) of the mean difference: whole clips are drawn, 4000 times.
+    """95 % bootstrap interval of the mean difference; whole clips are drawn, 4000 times.
 
     Both arrays are one entry a frame.
     """

@@ -6,7 +6,7 @@ from ssmde_lib.course.exercise import Code, Written
 
 
 def my_focal(width, fov):
-    """Focal length in pixels of an image `width` pixels wide with a horizontal field of view of `fov` degrees."""
+    """Focal length in pixels of an image of `width` pixels and a view of `fov` degrees."""
     return width / 2 / np.tan(np.deg2rad(fov) / 2)
 
 
@@ -25,10 +25,10 @@ def in_radians(width, fov):
 def my_diagnosis(flow, gains):
     """Cause and stride of a clip.
 
-    flow[s - 1] is the median motion, in pixels, between frames that are s apart; gains are log factors of brightness
-    between neighbours. Returns ("static", 0) if no stride moves by 0.15 pixels, ("exposure", 1) if the 75th percentile
-    of |gains| is above log(1.1), ("stride", s) with the least s that moves by 1 pixel, if that is not 1, else ("good",
-    1).
+    flow[s - 1] is the median motion, in pixels, between frames that are s apart; gains are log
+    factors of brightness between neighbours. Returns ("static", 0) if no stride moves by 0.15
+    pixels, ("exposure", 1) if the 75th percentile of |gains| is above log(1.1), ("stride", s) with
+    the least s that moves by 1 pixel, if that is not 1, else ("good", 1).
     """
     if flow.max() < 0.15:
         return "static", 0
@@ -41,10 +41,10 @@ def my_diagnosis(flow, gains):
 def broken_diagnosis(flow, gains):
     """Cause and stride of a clip.
 
-    flow[s - 1] is the median motion, in pixels, between frames that are s apart; gains are log factors of brightness
-    between neighbours. Returns ("static", 0) if no stride moves by 0.15 pixels, ("exposure", 1) if the 75th percentile
-    of |gains| is above log(1.1), ("stride", s) with the least s that moves by 1 pixel, if that is not 1, else ("good",
-    1).
+    flow[s - 1] is the median motion, in pixels, between frames that are s apart; gains are log
+    factors of brightness between neighbours. Returns ("static", 0) if no stride moves by 0.15
+    pixels, ("exposure", 1) if the 75th percentile of |gains| is above log(1.1), ("stride", s) with
+    the least s that moves by 1 pixel, if that is not 1, else ("good", 1).
     """
     if flow[0] < 0.15:
         return "static", 0
