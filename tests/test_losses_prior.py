@@ -5,7 +5,15 @@ import pytest
 import torch
 from reference import losses as literal
 
-from ssmde_lib.losses import dynamic_pixels, edge_normal_loss, log_ratio_loss, normal_loss, ranking_loss, ssi_loss
+from ssmde_lib.losses import (
+    ceiling_loss,
+    dynamic_pixels,
+    edge_normal_loss,
+    log_ratio_loss,
+    normal_loss,
+    ranking_loss,
+    ssi_loss,
+)
 from ssmde_lib.losses.prior import draw_pairs
 
 K = torch.tensor([[20.0, 0, 11.5], [0, 20, 7.5], [0, 0, 1]], dtype=torch.float64).repeat(2, 1, 1)
@@ -124,6 +132,20 @@ def test_log_ratio_against_the_literal_reference():
     for w in (None, weight):
         want = literal.log_ratio(array(depth), array(relative), None if w is None else array(w))
         assert log_ratio_loss(depth, relative, w).item() == pytest.approx(want, rel=1e-9)
+
+
+def test_the_ceiling_counts_what_runs_away_and_nothing_else():
+    relative = torch.full((1, 1, 8, 8), 4.0, dtype=torch.float64)
+    depth = 3 * relative  # the scale is free
+    depth[..., 0, :4] /= 2  # too near is allowed
+    depth[..., 1, :4] *= 1.2  # so is a little too far
+    assert ceiling_loss(depth, relative).item() == 0
+    depth[..., 2, :4] *= 2.5  # a hole, twice what is allowed
+    depth.requires_grad_()
+    loss = ceiling_loss(depth, relative)
+    loss.backward()
+    assert loss.item() == pytest.approx(4 / 64 * np.log(2), rel=1e-9)
+    assert (depth.grad[..., 2, :4] > 0).all() and depth.grad[..., 0, :].abs().max() == 0
 
 
 @pytest.mark.parametrize("name", ["ranking", "normal", "edge normal", "log ratio"])

@@ -343,7 +343,7 @@ class DeviceRule(TorchFunctionMode):
 
 
 STEPS = {
-    "teacher": Losses(**PRIOR, ssi=0.1, region="static", keep_dynamic=True),
+    "teacher": Losses(**PRIOR, ssi=0.1, ceiling=0.1, region="static", keep_dynamic=True),
     "direct_pose": Losses(direct_pose_iterations=2),
     "ema": Losses(distillation=1.0, teacher="ema", filter="prior_order", distillation_kind="log_l1"),
     "neighbours": Losses(multi_resolution=0.1, successive=0.1, photometric_scales=1),

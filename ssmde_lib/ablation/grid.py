@@ -21,7 +21,7 @@ from ssmde_lib.networks.architecture import Architecture
 from ssmde_lib.options import from_options
 from ssmde_lib.prior.degraded import Degradation
 from ssmde_lib.prior.in_domain import FineTuning
-from ssmde_lib.prior.providers import leres_small
+from ssmde_lib.prior.providers import get_provider
 from ssmde_lib.training.schedule import NO_EFFECT, Schedule
 
 NOT_DATA = ("variants", "protocol", "frame_stride")  # fields of a world on which its data do not depend
@@ -183,7 +183,7 @@ class Grid:
 
     def prior_settings(self, world: str, quality: str) -> dict:
         """Where the prior's maps come from: the bundled weights, and the changes to them or to their maps."""
-        facts = bundled_prior() | {"quality": quality}
+        facts = bundled_prior("dinov2_small" if quality == "dinov2_small" else "leres_small") | {"quality": quality}
         if quality == "degraded":
             facts["degradation"] = dataclasses.asdict(Degradation())
         if quality == "in_domain":
@@ -301,7 +301,7 @@ def flat(settings: dict, prefix: str = "") -> dict:
 
 
 @cache
-def bundled_prior() -> dict:
-    """The part of the bundled prior's description on which its maps depend."""
-    about = leres_small().describe()
+def bundled_prior(name: str) -> dict:
+    """The part of a prior's description on which its maps depend."""
+    about = get_provider(name).describe()
     return {key: about[key] for key in ("provider", "sha256", "test_time_augmentation")}

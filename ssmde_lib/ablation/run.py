@@ -117,7 +117,8 @@ def prepare_pseudo(grid: Grid, world: str, quality: str) -> Path:
 
     def make() -> dict:
         weights = {"weights": prepare_prior(grid, world)} if quality == "in_domain" else {}
-        provider = get_provider("leres_small", device=best_device(), **weights)
+        name = "dinov2_small" if quality == "dinov2_small" else "leres_small"
+        provider = get_provider(name, device=best_device(), **weights)
         return write_pseudo_depth(Degraded(provider) if quality == "degraded" else provider, data, folder)
 
     return cached(folder, make)

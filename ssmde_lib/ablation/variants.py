@@ -6,12 +6,14 @@ from ssmde_lib.labels.filters import Filter
 
 PRIOR = {"ranking": 0.1, "log_ratio": 0.5}  # as in notebook 06; a test holds the two together
 DIRECT_POSE = {"direct_pose_iterations": 2}
+CEILING = {"ceiling": 0.5, "rho": 0.94}
 NORMALS = {"normal": 0.1, "edge_normal": 0.1}
 STUDENT = {"distillation": 0.5}  # beside what the video teaches
 LABELS_ALONE = {"distillation": 1.0, "photometric": 0.0, "geometry": 0.0}  # as in notebook 08
 STUDENT_LONG = {"steps": 1000}  # labels that know more than the teacher take longer to learn
 QUALITIES = {
     "in_domain": "upper bound: leres_small fine-tuned on the world's own training depth",
+    "dinov2_small": "dinov2_small, zero-shot: a light head on a pretrained backbone",
     "leres_small": "leres_small, zero-shot",
     "degraded": "leres_small with blurred and distorted maps, as a less accurate prior",
 }
@@ -66,6 +68,16 @@ VARIANTS = {
     "teacher_direct_pose": Variant(
         "the teacher with direct pose refinement", PRIOR | SCHEDULES["exponential"] | DIRECT_POSE
     ),
+    "teacher_dinov2": Variant(
+        "the teacher with direct pose refinement and prior dinov2_small",
+        PRIOR | SCHEDULES["exponential"] | DIRECT_POSE,
+        quality="dinov2_small",
+    ),
+    "teacher_ceiling": Variant(
+        "teacher_dinov2 whose prior is forgotten sooner but for a ceiling",
+        PRIOR | SCHEDULES["exponential"] | DIRECT_POSE | CEILING,
+        quality="dinov2_small",
+    ),
     "keep_dynamic": Variant("+ forgetting factor on static pixels only", PRIOR | SCHEDULES["keep_dynamic"]),
     "linear": Variant("+ forgetting factor with linear decay", PRIOR | SCHEDULES["linear"]),
     "normals": Variant("the teacher with both normal terms", PRIOR | NORMALS),
@@ -80,13 +92,15 @@ VARIANTS = {
     "student_multi_view": Variant(
         "student, multi-view labels alone",
         LABELS_ALONE,
-        teacher="teacher",
+        quality="dinov2_small",
+        teacher="teacher_dinov2",
         filter=Filter("multi_view"),
         schedule=STUDENT_LONG,
     ),
     "student_round_2": Variant(
         "student, multi-view labels alone, second round",
         LABELS_ALONE,
+        quality="dinov2_small",
         teacher="student_multi_view",
         filter=Filter("multi_view"),
         schedule=STUDENT_LONG,
@@ -105,7 +119,7 @@ VARIANTS |= {
     f"{quality}_{schedule}": Variant(
         f"{quality.replace('_', '-')} prior, {schedule.replace('_', ' ')}", PRIOR | change, quality=quality
     )
-    for quality in ("in_domain", "degraded")
+    for quality in ("in_domain", "dinov2_small", "degraded")
     for schedule, change in SCHEDULES.items()
 }
 # {quality: {schedule: variant}}; without a prior the variant is the base network for every quality.

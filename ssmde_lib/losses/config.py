@@ -28,6 +28,7 @@ class Losses:
     edge_normal: float = 0.0
     ssi: float = 0.0  # scale-and-shift-invariant term, an alternative
     log_ratio: float = 0.0  # scale-invariant term, an alternative for priors without a shift
+    ceiling: float = 0.0  # never forgotten: against depth that runs away from the prior's where objects move
     # Pixels to which the prior applies: "all", "static" or "dynamic" pixels, as classified by the self-discovered mask.
     region: str = "all"
     forgetting: str = "exponential"  # schedule of the prior's weight: "exponential", "linear", "constant" or "off"
@@ -63,7 +64,7 @@ class Losses:
     @property
     def uses_prior(self) -> bool:
         """Whether any loss reads the prior's maps."""
-        return bool(self.ranking or self.normal or self.edge_normal or self.ssi or self.log_ratio)
+        return bool(self.ranking or self.normal or self.edge_normal or self.ssi or self.log_ratio or self.ceiling)
 
     @property
     def judges_motion(self) -> bool:

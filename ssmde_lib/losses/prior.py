@@ -6,6 +6,8 @@ and of the dynamic pixels add up to the loss of all. A pair or group of pixels c
 After SC-DepthV3 (Sun et al. 2023); `ssi_loss` after MiDaS (Ranftl et al. 2020).
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
@@ -20,6 +22,7 @@ UNRELIABLE = 0.2  # share of the pixels whose views agree least
 RANDOM_PAIRS = 0.1  # random pairs a pixel
 # Of the ranking's softplus: a pair in the right order by a factor 1.35 costs a twentieth of an undecided one.
 SHARPNESS = 10.0
+CEILING = 1.25  # factor by which depth may exceed the prior's
 EDGE = 0.1  # of the image's strongest gradient
 EDGE_SAMPLES = 0.1  # anchors drawn a pixel; those on an edge count
 NEAREST, FARTHEST = 3, 19  # pixels from an edge to a sampled point
@@ -212,3 +215,13 @@ def log_ratio_loss(
     while a shift fitted in depth is set by what is far.
     """
     return weighted_mean(centred_log_ratio(depth, relative_depth).abs(), weight)
+
+
+def ceiling_loss(
+    depth: Float[Tensor, "b 1 h w"], relative_depth: Float[Tensor, "b 1 h w"], margin: float = CEILING
+) -> Float[Tensor, ""]:
+    """Mean of how far the depth exceeds the prior's by more than the factor `margin`, in log-depth at equal scale.
+
+    One-sided: an object that moves as the camera does looks infinitely far to the photometric error.
+    """
+    return (centred_log_ratio(depth, relative_depth) - math.log(margin)).clamp(min=0).mean()

@@ -15,6 +15,7 @@ from ssmde_lib.geometry.motion import inverse
 from ssmde_lib.geometry.relative_depth import centred_log_ratio
 from ssmde_lib.labels.filters import MULTI_VIEW, Filter, filter_labels
 from ssmde_lib.losses import (
+    ceiling_loss,
     distillation_loss,
     dynamic_pixels,
     edge_normal_loss,
@@ -101,7 +102,10 @@ class Objective:
             "log_ratio": lambda: log_ratio_loss(depth, relative_depth, weight),
         }
         factor = 1.0 if weight is not None else forgetting_factor(progress, losses.forgetting, losses.rho)
-        return {name: getattr(losses, name) * factor * call() for name, call in calls.items() if getattr(losses, name)}
+        terms = {name: getattr(losses, name) * factor * call() for name, call in calls.items() if getattr(losses, name)}
+        if losses.ceiling:
+            terms["ceiling"] = losses.ceiling * ceiling_loss(depth, relative_depth)
+        return terms
 
     @torch.no_grad()
     def teacher_targets(
