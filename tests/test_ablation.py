@@ -19,6 +19,7 @@ from ssmde_lib.ablation import (
     measure_held_out,
     paired,
     read_records,
+    run,
     run_variant,
     summarise,
     table,
@@ -26,10 +27,13 @@ from ssmde_lib.ablation import (
 from ssmde_lib.ablation.records import cost, write_record
 from ssmde_lib.ablation.tables import schedule_table, student_table
 from ssmde_lib.cli import main
+from ssmde_lib.data.layout import find_clips
 from ssmde_lib.devices import device_name
 from ssmde_lib.errors import UserError
 from ssmde_lib.networks import checkpoint
+from ssmde_lib.networks.dinov2 import installed_file
 from ssmde_lib.pipeline.parameters import find_root, load_yaml, read_parameters
+from ssmde_lib.pipeline.stages import write_labels
 
 ROOT = find_root()
 PROFILES = load_yaml(ROOT / "workflow" / "ablation.yaml")
@@ -125,6 +129,22 @@ def test_shipped_weights_are_the_job_s_and_say_how_to_make_them(tmp_path):
             torch.allclose(value, trained[key], rtol=1e-3, atol=1e-6)
             for key, value in checkpoint.load(path).state_dict().items()
         )
+
+
+@pytest.mark.skipif(installed_file() is None, reason="needs the backbone of dinov2_small")
+def test_labels_from_many_views_are_made_of_larger_pictures_where_the_world_says_so(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        run, "write_labels", lambda *a, **options: seen.append(options["pictures"]) or write_labels(*a, **options)
+    )
+    world = TINY["worlds"]["street"] | {"variants": ["teacher_dinov2", "student_multi_view"], "label_scale": 2}
+    grid = grid_in(tmp_path, worlds={"street": world})
+    student, teacher = Job("street", "student_multi_view", 0), Job("street", "teacher_dinov2", 0)
+    assert grid.settings(student)["label_scale"] == 2 and "label_scale" not in grid.settings(teacher)
+    assert run_variant(grid, student)["coverage"]["all"]["coverage"] > 0
+    (larger,) = find_clips(seen[0], "train")
+    (clip,) = find_clips(grid.data_folder("street"), "train")
+    assert larger.size == (128, 128) and clip.size == (64, 64) and len(larger) == len(clip)
 
 
 def test_a_job_is_run_once_and_again_when_its_settings_change(tmp_path):

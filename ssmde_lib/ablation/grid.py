@@ -11,20 +11,24 @@ import json
 from functools import cache, cached_property
 from pathlib import Path
 
+import pooch
 import yaml
 
 from ssmde_lib.ablation.records import read_records
 from ssmde_lib.ablation.variants import VARIANTS, Variant
 from ssmde_lib.errors import UserError
+from ssmde_lib.labels.filters import MULTI_VIEW
 from ssmde_lib.losses.config import Losses
 from ssmde_lib.networks.architecture import Architecture
+from ssmde_lib.networks.dinov2 import SHA256
 from ssmde_lib.options import from_options
 from ssmde_lib.prior.degraded import Degradation
+from ssmde_lib.prior.dinov2_small import BUNDLED_HEAD
 from ssmde_lib.prior.in_domain import FineTuning
-from ssmde_lib.prior.providers import get_provider
+from ssmde_lib.prior.providers import leres_small
 from ssmde_lib.training.schedule import NO_EFFECT, Schedule
 
-NOT_DATA = ("variants", "protocol", "frame_stride")  # fields of a world on which its data do not depend
+NOT_DATA = ("variants", "protocol", "frame_stride", "label_scale")  # fields of a world on which its data do not depend
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +46,7 @@ class World:
     folder: str = ""
     tracklets: str = ""
     frame_stride: int = 1  # distance of the source frames to the target, in frames
+    label_scale: int = 1  # labels from many views are made of pictures so many times as large
     variants: list[str] = dataclasses.field(default_factory=list)
 
 
@@ -183,7 +188,7 @@ class Grid:
 
     def prior_settings(self, world: str, quality: str) -> dict:
         """Where the prior's maps come from: the bundled weights, and the changes to them or to their maps."""
-        facts = bundled_prior("dinov2_small" if quality == "dinov2_small" else "leres_small") | {"quality": quality}
+        facts = (dinov2_prior() if quality == "dinov2_small" else bundled_prior()) | {"quality": quality}
         if quality == "degraded":
             facts["degradation"] = dataclasses.asdict(Degradation())
         if quality == "in_domain":
@@ -210,7 +215,12 @@ class Grid:
             "filter": dataclasses.asdict(variant.filter) if variant.filter else None,
             "warm_start": self.warm_start(job),
             "teacher": digest(self.settings(teacher)) if teacher else None,
-        }
+        } | ({"label_scale": self.label_scale(job)} if self.label_scale(job) > 1 else {})
+
+    def label_scale(self, job: Job) -> int:
+        """How many times as large as the training's the pictures are of which the job's labels are made."""
+        kind = VARIANTS[job.variant].filter
+        return self.world(job.world).label_scale if kind and kind.kind == MULTI_VIEW else 1
 
     def needs_prior(self, job: Job) -> bool:
         """Whether the losses or the mask filter of the job read the prior's maps."""
@@ -222,6 +232,10 @@ class Grid:
     def data_folder(self, world: str) -> Path:
         """Where the clips of a world lie."""
         return self.runs / "ablation" / f"{world}-{digest(self.data_settings(world))}" / "data"
+
+    def pictures_folder(self, world: str) -> Path:
+        """Where the training clips lie at `label_scale` times the size."""
+        return self.data_folder(world).with_name(f"pictures_x{self.world(world).label_scale}")
 
     def prior_folder(self, world: str) -> Path:
         """Of the fine-tuned weights of the in-domain prior."""
@@ -301,7 +315,14 @@ def flat(settings: dict, prefix: str = "") -> dict:
 
 
 @cache
-def bundled_prior(name: str) -> dict:
-    """The part of a prior's description on which its maps depend."""
-    about = get_provider(name).describe()
+def bundled_prior() -> dict:
+    """The part of the bundled prior's description on which its maps depend."""
+    about = leres_small().describe()
     return {key: about[key] for key in ("provider", "sha256", "test_time_augmentation")}
+
+
+@cache
+def dinov2_prior() -> dict:
+    """The same of dinov2_small at its fast setting; known without the package that holds its backbone."""
+    head = pooch.file_hash(str(BUNDLED_HEAD))
+    return {"provider": "dinov2_small", "sha256": head, "backbone": SHA256, "test_time_augmentation": "one"}

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from filelock import FileLock
 
-from ssmde_lib.ablation.grid import Grid, Job
+from ssmde_lib.ablation.grid import Grid, Job, World
 from ssmde_lib.ablation.records import by_clip, write_record
 from ssmde_lib.ablation.variants import VARIANTS
 from ssmde_lib.data.layout import Clip, find_clips
@@ -22,6 +22,7 @@ from ssmde_lib.evaluation.evaluator import Predict
 from ssmde_lib.files import write_json
 from ssmde_lib.inference.predictor import Predictor
 from ssmde_lib.networks import checkpoint
+from ssmde_lib.networks.dinov2 import INSTALL
 from ssmde_lib.pipeline.stages import train_network, write_labels
 from ssmde_lib.prior import get_provider, write_pseudo_depth
 from ssmde_lib.prior.degraded import Degraded
@@ -47,24 +48,30 @@ def prepare_data(grid: Grid, name: str) -> Path:
     if name in grid.absent:
         raise UserError(grid.absent[name])
 
-    def make() -> None:
-        size = (world.height, world.width)
-        if world.folder:
-            import_clip(
-                grid.root / world.folder,
-                folder,
-                size,
-                tracklets=grid.root / world.tracklets if world.tracklets else None,
-            )
-            return
-        for split, clips in (world.clips or {}).items():
-            frames = world.test_frames if split == "test" else world.frames
-            write_world(folder, name, {split: clips}, frames, *size, world.seed, workers=1)
-
-    cached(folder, make)
+    cached(folder, lambda: write_clips(grid, world, folder, 1, tuple(world.clips or {})))
     settings = {"data": grid.data_settings(name), "protocol": world.protocol}
     measure_baselines(grid.results / name, folder, find_clips(folder, "test"), protocol_of(grid, name), settings)
     return folder
+
+
+def write_clips(grid: Grid, world: World, folder: Path, scale: int, splits: tuple[str, ...]) -> None:
+    """Write the clips of a world at `scale` times its size."""
+    size = (scale * world.height, scale * world.width)
+    if world.folder:
+        tracklets = grid.root / world.tracklets if world.tracklets else None
+        import_clip(grid.root / world.folder, folder, size, tracklets=tracklets)
+    for split in splits:
+        frames = world.test_frames if split == "test" else world.frames
+        write_world(folder, world.name, {split: (world.clips or {})[split]}, frames, *size, world.seed, workers=1)
+
+
+def prepare_pictures(grid: Grid, job: Job) -> Path | None:
+    """The training clips at the size at which the job's labels are made; None where that is the training's."""
+    scale, folder = grid.label_scale(job), grid.pictures_folder(job.world)
+    if scale == 1:
+        return None
+    world = grid.world(job.world)
+    return cached(folder, lambda: write_clips(grid, world, folder, scale, ("train",) if world.clips else ()))
 
 
 def measure_baselines(folder: Path, data: Path, test: list[Clip], protocol: Protocol, settings: dict) -> None:
@@ -118,7 +125,10 @@ def prepare_pseudo(grid: Grid, world: str, quality: str) -> Path:
     def make() -> dict:
         weights = {"weights": prepare_prior(grid, world)} if quality == "in_domain" else {}
         name = "dinov2_small" if quality == "dinov2_small" else "leres_small"
-        provider = get_provider(name, device=best_device(), **weights)
+        options = {"fast": True} if name == "dinov2_small" else weights
+        provider = get_provider(name, device=best_device(), **options)
+        if provider.describe()["provider"] != name:
+            raise UserError(f"the grid's prior {name} needs its backbone: {INSTALL}")
         return write_pseudo_depth(Degraded(provider) if quality == "degraded" else provider, data, folder)
 
     return cached(folder, make)
@@ -186,7 +196,10 @@ def train_and_evaluate(grid: Grid, job: Job) -> dict:
     if learned_from and variant.filter:
         train_variant(grid, learned_from)
         teacher, labels = grid.folder(learned_from), folder / "labels"
-        coverage = write_labels(labels, data, teacher, variant.filter, frame_stride=stride, pseudo=pseudo)
+        coverage = write_labels(
+            labels, data, teacher, variant.filter,
+            frame_stride=stride, pseudo=pseudo, pictures=prepare_pictures(grid, job),
+        )  # fmt: skip
     prepared, processor = time.perf_counter(), time.process_time()
     validation = find_clips(data, "val")
 
