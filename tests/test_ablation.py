@@ -134,9 +134,12 @@ def test_shipped_weights_are_the_job_s_and_say_how_to_make_them(tmp_path):
 @pytest.mark.skipif(installed_file() is None, reason="needs the backbone of dinov2_small")
 def test_labels_from_many_views_are_made_of_larger_pictures_where_the_world_says_so(tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(
-        run, "write_labels", lambda *a, **options: seen.append(options["pictures"]) or write_labels(*a, **options)
-    )
+
+    def watched(*places, pictures, **options):
+        seen.append(pictures)
+        return write_labels(*places, pictures=pictures, **options)
+
+    monkeypatch.setattr(run, "write_labels", watched)
     world = TINY["worlds"]["street"] | {"variants": ["teacher_dinov2", "student_multi_view"], "label_scale": 2}
     grid = grid_in(tmp_path, worlds={"street": world})
     student, teacher = Job("street", "student_multi_view", 0), Job("street", "teacher_dinov2", 0)

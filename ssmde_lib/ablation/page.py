@@ -23,12 +23,15 @@ held-out clips were not used for any selection. Real data sets have one clip eac
 trained on this clip without its depth, and the median baseline has used its depth."""
 QUESTIONS = {  # question: (variants in the table, the pair of the finding)
     "Which components lower the error?": (
-        [*BASELINES, "base", "prior", "teacher", "keep_dynamic", "linear", "normals"],
-        ("teacher", "base"),
+        [
+            *(*BASELINES, "base", "base_direct_pose", "prior", "keep_dynamic", "linear", "normals"),
+            *(n for n in VARIANTS if n.startswith("teacher")),
+        ],
+        ("teacher_dinov2", "base"),
     ),
     "Does the student improve on its teacher?": (
-        ["teacher", *(n for n in VARIANTS if n.startswith("student_"))],
-        ("student_prior_order", "teacher"),
+        ["teacher", "teacher_dinov2", *(n for n in VARIANTS if n.startswith("student_"))],
+        ("student_multi_view", "teacher_dinov2"),
     ),
     "How do other self-distillation methods compare?": (
         ["base", "multi_resolution", "successive", "consistency"],
@@ -43,7 +46,7 @@ QUESTIONS = {  # question: (variants in the table, the pair of the finding)
         ("scratch_teacher", "scratch_base"),
     ),
     "What changes with a better and a worse prior?": (
-        ["prior", "teacher", *(n for n in VARIANTS if n.startswith(("in_domain_", "degraded_")))],
+        ["prior", "teacher", *(n for n in VARIANTS if n.startswith(("in_domain_", "dinov2_small_", "degraded_")))],
         ("in_domain_exponential", "in_domain_constant"),
     ),
 }
