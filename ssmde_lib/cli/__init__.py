@@ -1,5 +1,5 @@
 """The command line, `ssmde`: predict, evaluate, train, export, doctor, ablation, run, course, grade, slides,
-book."""
+book, pictures."""
 
 import errno
 import json
@@ -26,6 +26,7 @@ ELSEWHERE = {  # command: module and name
     "grade": ("ssmde_lib.course.commands", "grade"),
     "slides": ("ssmde_lib.display.slides", "slides"),
     "book": ("ssmde_lib.display.book", "book"),
+    "pictures": ("ssmde_lib.display.pictures", "pictures"),
 }
 
 
