@@ -1,5 +1,6 @@
 # make tutorial [PROFILE=smoke|laptop|kitti_drive|gpu-kitti|gpu-nyu|...]   all notebooks in order, then a book of them
 # make lab | test | lint | ablation           JupyterLab | the tests | static checks alone | the ablation grid
+# make test-browser                           JupyterLab and the pages of a run in Chromium, 15 minutes
 # make course | slides                       three editions of the notebooks as zips | four decks with the figures of PROFILE's run
 # make lock | test-fresh                      for maintainers: pin new versions | install and test in empty Debian systems
 #
@@ -22,7 +23,7 @@ RUNS := $(or $(SSMDE_RUNS),$(CURDIR)/runs)
 WHERE := $(if $(CLUSTER),--workflow-profile workflow/profiles/$(CLUSTER),--cores $(CORES))
 SNAKEMAKE := snakemake $(WHERE) --rerun-incomplete --rerun-triggers mtime params --config profile=$(PROFILE)
 INSTALLED := .venv/installed .venv/dinov2 $(addprefix .venv/,$(OPENCV))
-.PHONY: book tutorial lab test lint ablation course slides lock test-fresh
+.PHONY: book tutorial lab test test-browser lint ablation course slides lock test-fresh
 
 tutorial: $(INSTALLED)
 	$(SNAKEMAKE)
@@ -37,6 +38,11 @@ lab: $(INSTALLED)
 # On the CPU everywhere: what a test compares must not depend on the machine.
 test: lint .venv/oracles
 	CUDA_VISIBLE_DEVICES= pytest -n 2 --dist loadfile
+
+# Chromium is Debian's; where there is none and it cannot be installed, the tests are skipped and say so.
+test-browser: $(INSTALLED)
+	@command -v chromium chromium-browser google-chrome >/dev/null || apt-get install --yes --quiet chromium || true
+	pytest -m browser --capture=no --durations=0 tests/browser
 
 lint: $(INSTALLED)
 	ruff check --quiet

@@ -32,12 +32,13 @@ CLOSING = [
     "Troubleshooting",
     "Further reading",
 ]  # H2, in this order, at the end
+SHOWING = ("show", "filmstrip", "scrub", "show_cloud", "explore")  # what shows a figure, with alt and caption
 FORBIDDEN = {
     r"\bSystemExit\b|\bsys\.exit\(|\bos\._exit\(|^\s*(exit|quit)\(": "may not exit: Papermill would report success",
     r"tqdm\.(auto|notebook)": "tqdm.auto and tqdm.notebook freeze in executed notebooks: use plain tqdm",
     r"matplotlib\.use\(|switch_backend\(": "sets a Matplotlib backend",
     r"\bplt\.show\(|\.savefig\(": "figures go through show(figure, alt=..., caption=...)",
-    r"\binteract(ive)?\(": "widgets go through ssmde_lib.display.widgets.filmstrip",
+    r"\binteract(ive)?\(": "widgets go through ssmde_lib.display.explorer.explore",
     r"[\"'](jet|rainbow|hsv|gist_\w+|nipy_spectral|turbo|prism|flag)[\"']": (
         "uses a colour map that is not perceptually uniform"
     ),
@@ -139,7 +140,7 @@ def code_of(path: Path, notebook) -> Iterator[str]:
             if found := re.search(pattern, cell.source, re.MULTILINE):
                 yield f"{why}: {found[0].strip()!r}"
         for node in ast.walk(ast.parse(cell.source)):
-            if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in ("show", "filmstrip"):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in SHOWING:
                 given = {keyword.arg: keyword.value for keyword in node.keywords}
                 for wanted in ("alt", "caption"):
                     if wanted not in given or not ast.unparse(given[wanted]).strip("'\""):
@@ -194,7 +195,7 @@ def sections_of(notebook, parameters: int, appendix: bool) -> Iterator[str]:
         yield f"has {len(teaching)} sections, 4 to 6 are due (an H2 must begin its cell): {list(teaching)}"
     for title, content in teaching.items():
         marks = [
-            ("a figure", lambda c: c.cell_type == "code" and re.search(r"\b(show|filmstrip)\(", c.source)),
+            ("a figure", lambda c: c.cell_type == "code" and re.search(rf"\b({'|'.join(SHOWING)})\(", c.source)),
             ("an equation", lambda c: c.cell_type == "markdown" and "$$" in c.source),
             ("an assertion", lambda c: c.cell_type == "code" and re.search(r"^\s*assert ", c.source, re.MULTILINE)),
         ]

@@ -110,7 +110,7 @@ EDITS = {  # what to replace, in which cell, by what: the breach that must be fo
     "backend": (6, "assert", "matplotlib.use('Agg')\nassert", "backend"),
     "auto": (6, "assert", "from tqdm.auto import tqdm\nassert", "tqdm.auto"),
     "colour map": (6, "one", "'jet'", "perceptually uniform"),
-    "interact": (6, "assert", "interact(f)\nassert", "filmstrip"),
+    "interact": (6, "assert", "interact(f)\nassert", "explorer.explore"),
     "heading": (7, "## ", "### ", "sections, 4 to 6"),
     "neighbour": (-1, "Next", "Then", "must say 'Next"),
 }

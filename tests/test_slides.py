@@ -6,6 +6,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from contract import SHOWING
 
 from ssmde_lib.display.slides import FIGURE, TABLE, build_slides, stage_slides
 from ssmde_lib.errors import UserError
@@ -23,7 +24,7 @@ def run_folder(tmp_path_factory) -> Path:
     for path in (ROOT / "notebooks").glob("*.ipynb"):
         notebook = nbformat.read(path, as_version=4)
         for cell in notebook.cells:
-            if cell.cell_type == "code" and re.search(r"\b(show|filmstrip)\(", cell.source):
+            if cell.cell_type == "code" and re.search(rf"\b({'|'.join(SHOWING)})\(", cell.source):
                 data, metadata = {"image/png": PIXEL}, {"image/png": {"alt": f"figure of {cell.id}"}}
                 cell.outputs = [nbformat.v4.new_output("display_data", data, metadata=metadata)]
         nbformat.write(notebook, folder / "notebooks" / path.name)

@@ -64,7 +64,7 @@ def draw(image: np.ndarray, depth: np.ndarray, log: list[dict], title: str) -> F
     """The state of a training as a figure: curves on the left, the frame and its depth on the right."""
     figure, axes = plt.subplot_mosaic(
         [["terms", "errors", "image"], ["terms", "errors", "depth"]],
-        figsize=(11, 2.8),
+        figsize=(9, 2.6),
         width_ratios=[3, 3, 4],
         layout="constrained",
     )
@@ -88,10 +88,10 @@ def curves(axis: Axes, log: list[dict], names: list[str], title: str, scale: str
             axis.plot(*zip(*points, strict=True), marker=".", color=colour, label=name.removeprefix("val_"))
     axis.set_title(title, fontsize=10)
     axis.set_xlabel("step", fontsize=9)
-    axis.tick_params(labelsize=8)
+    axis.tick_params(labelsize=9)
     if axis.lines:
         axis.set_yscale(scale)
-        axis.legend(frameon=False, fontsize=8)
+        axis.legend(frameon=False, fontsize=9)
 
 
 def time_left(seconds: float) -> str:

@@ -129,7 +129,19 @@ def sweep_frames(
     images: Tensor, depth: Tensor, K: Tensor, motions: Motions, batch: range
 ) -> tuple[Float[Tensor, "b 1 h w"], Float[Tensor, "b 1 h w"], Float[Tensor, " b"]]:
     """`sweep_clip` of a batch of its frames, whose refined motions are written into `motions`."""
-    factors = torch.linspace(-math.log(SPAN), math.log(SPAN), HYPOTHESES, device=depth.device).exp()
+    cost, parallax = sweep_costs(images, depth, K, motions, batch)
+    return *fuse(depth[batch.start : batch.stop], *sharpest_minimum(cost)), parallax
+
+
+def sweep_costs(
+    images: Float[Tensor, "n 3 h w"],
+    depth: Float[Tensor, "n 1 h w"],
+    K: Float[Tensor, "1 3 3"],
+    motions: Motions,
+    batch: range,
+) -> tuple[Float[Tensor, "b k h w"], Float[Tensor, " b"]]:
+    """The cost of every depth tried of a batch of frames, and their parallax; writes refined motions into `motions`."""
+    factors = depths_tried(depth.device)
     grey = images.mean(1, keepdim=True)
     cost, seen = (depth.new_zeros(HYPOTHESES, len(batch), *depth.shape[1:]) for _ in range(2))
     parallax = depth.new_zeros(len(batch))
@@ -148,8 +160,13 @@ def sweep_frames(
             cost[k, pairs.inside] += error * valid
             seen[k, pairs.inside] += valid
         parallax[pairs.inside] = torch.maximum(parallax[pairs.inside], displacement(warps[0], warps[-1]))
-    cost = torch.where(seen > 0, cost / seen.clamp(min=1), LARGEST_ERROR)[:, :, 0].transpose(0, 1)  # b k h w
-    return *fuse(depth[batch.start : batch.stop], *sharpest_minimum(box(cost, COST_RADIUS))), parallax
+    cost = torch.where(seen > 0, cost / seen.clamp(min=1), LARGEST_ERROR)[:, :, 0].transpose(0, 1)
+    return box(cost, COST_RADIUS), parallax
+
+
+def depths_tried(device: torch.device) -> Float[Tensor, " k"]:
+    """Factors to the depth swept around."""
+    return torch.linspace(-math.log(SPAN), math.log(SPAN), HYPOTHESES, device=device).exp()
 
 
 def displacement(near: tuple[Tensor, Tensor, Tensor], far: tuple[Tensor, Tensor, Tensor]) -> Float[Tensor, " b"]:
