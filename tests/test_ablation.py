@@ -97,14 +97,15 @@ def test_jobs_come_row_by_row(tmp_path):
     ]
 
 
-def test_rows_ask_what_notebooks_06_and_08_ask():
+def test_rows_ask_what_the_notebooks_ask():
+    base = read_parameters(ROOT / "notebooks" / "04_pose_and_depth.ipynb")
+    variant = VARIANTS["base_direct_pose"]
+    assert variant.losses == {name: base[name].default for name in variant.losses}
     declared = read_parameters(ROOT / "notebooks" / "06_teacher.ipynb")
-    assert {
-        name: declared[name].default
-        for name in ("ranking", "log_ratio", "ssi", "normal", "edge_normal")
-        if declared[name].default
-    } == PRIOR
-    assert declared["forgetting"].default == "exponential"
+    variant = VARIANTS["teacher_dinov2"]
+    asked = ("ranking", "log_ratio", "ssi", "normal", "edge_normal", "forgetting", "direct_pose_iterations")
+    assert {name: declared[name].default for name in asked if declared[name].default} == variant.losses
+    assert read_parameters(ROOT / "notebooks" / "02_pseudo_depth.ipynb")["provider"].default == variant.quality
     student = read_parameters(ROOT / "notebooks" / "08_student.ipynb")
     variant = VARIANTS["student_multi_view"]
     assert variant.losses == {name: student[name].default for name in variant.losses}
