@@ -1,5 +1,5 @@
 # make tutorial [PROFILE=smoke|laptop|kitti_drive|gpu-kitti|gpu-nyu|...]   all notebooks in order, then a book of them
-# make lab | test | lint | ablation           JupyterLab | the tests | static checks alone | the ablation grid
+# make lab | test | lint | types | ablation   JupyterLab | the tests | static checks in seconds | pyright | the ablation grid
 # make test-browser                           JupyterLab and the pages of a run in Chromium, 15 minutes
 # make course | slides                       three editions of the notebooks as zips | four decks with the figures of PROFILE's run
 # make lock | test-fresh                      for maintainers: pin new versions | install and test in empty Debian systems
@@ -23,7 +23,7 @@ RUNS := $(or $(SSMDE_RUNS),$(CURDIR)/runs)
 WHERE := $(if $(CLUSTER),--workflow-profile workflow/profiles/$(CLUSTER),--cores $(CORES))
 SNAKEMAKE := snakemake $(WHERE) --rerun-incomplete --rerun-triggers mtime params --config profile=$(PROFILE)
 INSTALLED := .venv/installed .venv/dinov2 $(addprefix .venv/,$(OPENCV))
-.PHONY: book tutorial lab test test-browser lint ablation course slides lock test-fresh
+.PHONY: book tutorial lab test test-browser lint types ablation course slides lock test-fresh
 
 tutorial: $(INSTALLED)
 	$(SNAKEMAKE)
@@ -36,7 +36,7 @@ lab: $(INSTALLED)
 	jupyter lab --ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb
 
 # On the CPU everywhere: what a test compares must not depend on the machine.
-test: lint .venv/oracles
+test: lint types .venv/oracles
 	CUDA_VISIBLE_DEVICES= pytest -n 2 --dist loadfile
 
 # Chromium is Debian's; where there is none and it cannot be installed, the tests are skipped and say so.
@@ -47,6 +47,9 @@ test-browser: $(INSTALLED)
 lint: $(INSTALLED)
 	ruff check --quiet
 	ruff format --check --quiet
+
+types: $(INSTALLED)
+	basedpyright
 
 ablation: $(INSTALLED)
 	$(SNAKEMAKE) --snakefile workflow/ablation.smk --keep-going

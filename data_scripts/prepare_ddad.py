@@ -7,14 +7,9 @@ from ssmde_lib.data.prepare import prepare, script_options
 
 
 @click.command(help=__doc__)
-@script_options(DdadScene.SIZE)
+@script_options(DdadScene, "DDAD.tar (257 GB)")
 @click.option("--sequences", multiple=True, help="Only this scene (its folder's name); may be repeated.")
 @click.option("--camera", default="CAMERA_01", show_default=True)
-@click.option(
-    "--split", type=click.Choice(["train", "val", "test"]), help="Put all into this split, instead of by rule."
-)
-@click.option("--download", is_flag=True, help="Fetch DDAD.tar (257 GB) into RAW first.")
-@click.option("--url", default=DdadScene.URL, show_default=True, help="Server or mirror to download from.")
 def main(raw, out, height, width, sequences, camera, split, download, url, **settings):
     if download:
         download_ddad(raw, url, camera=camera)

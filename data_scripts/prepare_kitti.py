@@ -7,18 +7,11 @@ from ssmde_lib.data.prepare import prepare, script_options
 
 
 @click.command(help=__doc__)
-@script_options(KittiDrive.SIZE)
+@script_options(KittiDrive, "the named drives")
 @click.option("--drives", multiple=True, help="Only this drive (0005 or 2011_09_26_drive_0005); may be repeated.")
 @click.option("--cameras", multiple=True, default=("02", "03"), show_default=True)
-@click.option(
-    "--split",
-    type=click.Choice(["train", "val", "test"]),
-    help="Put all into this split, instead of by rule; of --lists only this one.",
-)
-@click.option("--lists", help="Folder of the Eigen-Zhou lists that you fetched: exactly their frames.")
+@click.option("--lists", help="Folder of the Eigen-Zhou lists that you fetched: exactly their frames (of --split).")
 @click.option("--improved", help="Unpacked data_depth_annotated.zip: its ground truth instead of the single sweep.")
-@click.option("--download", is_flag=True, help="Fetch the named drives into RAW first.")
-@click.option("--url", default=KittiDrive.URL, show_default=True, help="Server or mirror to download from.")
 def main(raw, out, height, width, drives, cameras, split, lists, improved, download, url, **settings):
     if download:
         download_drives(raw, drives, url)

@@ -2,6 +2,7 @@
 
 import click
 
+from ssmde_lib.data.layout import SPLITS
 from ssmde_lib.data.prepare import MIN_MOTION, prepare
 from ssmde_lib.data.video import fitting_size, open_recording, require_apart, require_motion
 
@@ -16,9 +17,7 @@ from ssmde_lib.data.video import fitting_size, open_recording, require_apart, re
 @click.option("--width", default=640, show_default=True)
 @click.option("--limit", type=click.IntRange(1), help="At most so many frames a split.")
 @click.option("--min-motion", default=MIN_MOTION, show_default=True, help="Drop frames that moved less, pixels of 160.")
-@click.option(
-    "--split", type=click.Choice(["train", "val", "test"]), help="Put all into this split, instead of by rule."
-)
+@click.option("--split", type=click.Choice(SPLITS), help="Put all into this split, instead of by rule.")
 def main(source, out, fov, k_file, stride, height, width, limit, min_motion, split):
     sequences = open_recording(source, fov, k_file, stride, split)
     size = (height, width) if height else fitting_size(sequences[0].image(0).shape[:2], width)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from tiny_tutorial import STREET
 
 from ssmde_lib.ablation import (
     MAP,
@@ -42,16 +43,7 @@ TINY = {
     "schedule": {"steps": 2, "batch_size": 2},
     "student": {"steps": 1},
     "architecture": {"width": 8, "pose_width": 8},
-    "worlds": {
-        "street": {
-            "height": 64,
-            "width": 64,
-            "clips": {"train": 1, "val": 1, "test": 2},
-            "frames": 4,
-            "test_frames": 2,
-            "variants": ["base", "teacher", "student_plain"],
-        }
-    },
+    "worlds": {"street": STREET | {"variants": ["base", "teacher", "student_plain"]}},
 }
 
 

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 sys.path.insert(0, str(Path(__file__).parent))
-from tiny_tutorial import REPOSITORY, command
+from tiny_tutorial import REPOSITORY, STREET, command
 
 from ssmde_lib.ablation import Grid
 
@@ -24,16 +24,7 @@ SPEC = {
     "seeds": [0],
     "schedule": {"steps": 40, "batch_size": 2, "save_every": 3},
     "architecture": {"width": 8, "pose_width": 8},
-    "worlds": {
-        "street": {
-            "height": 64,
-            "width": 64,
-            "clips": {"train": 1, "val": 1, "test": 2},
-            "frames": 4,
-            "test_frames": 2,
-            "variants": VARIANTS,
-        }
-    },
+    "worlds": {"street": STREET | {"variants": VARIANTS}},
 }
 
 

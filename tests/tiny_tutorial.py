@@ -11,6 +11,13 @@ import nbformat
 import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+STREET = {  # the least world that a grid takes
+    "height": 64,
+    "width": 64,
+    "clips": {"train": 1, "val": 1, "test": 2},
+    "frames": 4,
+    "test_frames": 2,
+}
 FIRST = ["numbers = list(range(count))", "(stage.folder / 'numbers.json').write_text(json.dumps(numbers))"]
 SECOND = [
     "numbers = json.loads((stage.upstream('00_first') / 'numbers.json').read_text())",

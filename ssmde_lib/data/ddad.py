@@ -47,9 +47,10 @@ class DdadScene(Sequence):
 
     def depth(self, i: int) -> Float[np.ndarray, "h w"] | None:
         """The LiDAR sweep, moved from its own pose at its own time into the camera."""
-        if self.sweeps[i] is None:
+        sweep = self.sweeps[i]
+        if sweep is None:
             return None
-        path = self.folder / self.sweeps[i]
+        path = self.folder / sweep
         try:
             with np.load(path) as arrays:
                 points = arrays["data"][:, :3]

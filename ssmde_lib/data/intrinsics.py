@@ -187,8 +187,9 @@ def fit_intrinsics(K: K33, from_size: tuple[int, int], size: tuple[int, int]) ->
     """K of another picture of the same camera, resized or turned by 90 degrees; None where it has another shape."""
     if same_shape(from_size, size):
         return resize_intrinsics(K, from_size, size)
-    if same_shape(from_size[::-1], size):
-        return resize_intrinsics(K[[1, 0, 2]][:, [1, 0, 2]], from_size[::-1], size)
+    turned = (from_size[1], from_size[0])
+    if same_shape(turned, size):
+        return resize_intrinsics(K[[1, 0, 2]][:, [1, 0, 2]], turned, size)
     return None
 
 

@@ -169,7 +169,7 @@ def make_drive(
     calibration = Calibration.read(folder.parent, camera)
     poses, known = drive_poses(folder, frames, calibration), [True] * len(frames)
     if poses is not None and split != "test" and targets is None:
-        known = np.isfinite(poses).all((1, 2))
+        known = [np.isfinite(pose).all() for pose in poses]
         poses = poses[known]
     elif poses is not None and not np.isfinite(poses).all():
         poses = None

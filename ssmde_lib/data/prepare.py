@@ -21,6 +21,7 @@ from jaxtyping import Float, UInt8
 from tqdm import tqdm
 
 from ssmde_lib import opencv as cv2
+from ssmde_lib.data.layout import SPLITS
 from ssmde_lib.data.sparse_depth import nearest_depth, scatter_depth
 from ssmde_lib.errors import UserError
 from ssmde_lib.files import atomic, make_folder, write_text
@@ -43,6 +44,8 @@ class Sequence:
 
     SOURCE: ClassVar[str] = ""
     LICENCE: ClassVar[str] = ""
+    URL: ClassVar[str]  # of the official server
+    SIZE: ClassVar[tuple[int, int]]  # (height, width) that it is trained at
     FPS: ClassVar[float] = 10.0
     STEP: ClassVar[int] = 1  # distance of the source frames to a training target
     DEPTH_UNITS: ClassVar[int] = 256  # of the 16-bit depth PNG, a metre
@@ -285,21 +288,21 @@ def split_by_rule(frames: list, split: str | None) -> list[tuple[str, list]]:
     return [(name, part) for name, part in (("train", frames[:cut]), ("val", frames[cut:])) if part]
 
 
-def script_options(size: tuple[int, int]):
-    """The command-line options that all preparation scripts share.
-
-    `size` is the benchmark's training (height, width).
-    """
+def script_options(kind: type[Sequence], fetched: str):
+    """The command-line options that the preparation scripts of all benchmarks share; --download fetches `fetched`."""
     options = [
         click.option("--raw", required=True, help="Folder of the official files, as they unpack."),
         click.option("--out", required=True, help="Folder to write the prepared data set to."),
-        click.option("--height", default=size[0], show_default=True),
-        click.option("--width", default=size[1], show_default=True),
+        click.option("--height", default=kind.SIZE[0], show_default=True),
+        click.option("--width", default=kind.SIZE[1], show_default=True),
         click.option("--limit", type=click.IntRange(1), help="At most so many frames a sequence."),
         click.option(
             "--min-motion", default=MIN_MOTION, show_default=True, help="Drop frames that moved less, pixels of 160."
         ),
         click.option("--processes", default=cores(), show_default=True, type=click.IntRange(1)),
+        click.option("--split", type=click.Choice(SPLITS), help="Put all into this split, instead of by rule."),
+        click.option("--download", is_flag=True, help=f"Fetch {fetched} into RAW first."),
+        click.option("--url", default=kind.URL, show_default=True, help="Server or mirror to download from."),
     ]
 
     def decorate(command):

@@ -96,13 +96,8 @@ def preparation(kind: type[TumSequence], about: str) -> click.Command:
     """The command that downloads and prepares sequences of one kind; `about` is its help."""
 
     @click.command(help=about)
-    @script_options(kind.SIZE)
+    @script_options(kind, "the named sequences")
     @click.option("--sequences", multiple=True, help="Only this sequence; may be repeated.")
-    @click.option(
-        "--split", type=click.Choice(["train", "val", "test"]), help="Put all into this split, instead of by rule."
-    )
-    @click.option("--download", is_flag=True, help="Fetch the named sequences into RAW first.")
-    @click.option("--url", default=kind.URL, show_default=True, help="Server or mirror to download from.")
     def main(raw, out, height, width, sequences, split, download, url, **settings):
         if download:
             download_sequences(kind, raw, sequences, url)

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -54,7 +54,8 @@ class Video(Sequence):
     position: int = field(kw_only=True, default=0)
 
     def __post_init__(self):
-        self.capture, self.FPS = cv2.VideoCapture(str(self.path)), self.fps
+        self.capture = cv2.VideoCapture(str(self.path))
+        self.FPS = self.fps  # pyright: ignore[reportAttributeAccessIssue] the file's rate, not its class's
 
     def image(self, i: int) -> UInt8[np.ndarray, "h w 3"]:
         """Frame i, RGB."""
@@ -91,20 +92,16 @@ def open_recording(
             raise UserError(
                 f"{source} holds no pictures (.png, .jpg, …): point to a folder of pictures or a video file."
             )
-
-        def make(name, frames):
-            return Pictures(source.name, name, frames, np.eye(3), folder=source)
+        make = partial(Pictures, source.name, folder=source)
     elif source.is_file():
         if is_still(source):
             raise UserError(f"{source} is one picture: depth from video needs a folder of pictures or a video file.")
         count, fps = video_facts(source)
         frames = [str(number) for number in range(0, count, stride)]
-
-        def make(name, frames):
-            return Video(source.stem, name, frames, np.eye(3), path=source, fps=fps)
+        make = partial(Video, source.stem, path=source, fps=fps)
     else:
         raise UserError(f"{source} does not exist: point to a folder of pictures or a video file.")
-    sequences = [make(*part) for part in split_blocks(frames, split)]
+    sequences: list[Sequence] = [make(*part, np.eye(3)) for part in split_blocks(frames, split)]
     size = sequences[0].image(0).shape[:2]
     beside = (source if source.is_dir() else source.parent) / "cam.txt"
     if fov is None and k_file is None and beside.is_file():

@@ -12,6 +12,7 @@ import html
 import io
 import os
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -225,10 +226,10 @@ def point_cloud(
     step = -(-len(points) // limit)
     (x, y, z), colours = points[::step].T, colours[::step]
     figure = plt.figure(figsize=(width, 0.75 * width), layout="constrained")
-    axis = figure.add_subplot(projection="3d")
+    axis: Any = figure.add_subplot(projection="3d")  # the stubs know no 3D axes
     for pane in (axis.xaxis, axis.yaxis, axis.zaxis):
         pane.set_pane_color("white")
-    axis.scatter(x, z, -y, c=colours, s=3, linewidths=0)  # pyright: ignore[reportArgumentType] the stub wants an int
+    axis.scatter(x, z, -y, c=colours, s=3, linewidths=0)
     axis.set(xlabel="x (right)", ylabel="z (forward)", zlabel="−y (up)")
     axis.set_aspect("equal")
     axis.view_init(elevation, -90 + azimuth)

@@ -11,10 +11,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from torch import nn
 
 from ssmde_lib.display.figures import MASK_COLOURS, colourise, picture
 from ssmde_lib.inference.predictor import Predictor
+from ssmde_lib.networks.depth_and_pose import DepthAndPose
 
 ABOUT_IT = ("step", "seconds")  # what a record of the log holds beside loss terms and validation errors
 
@@ -34,7 +34,7 @@ class LiveView:
         self.began = self.drawn = time.monotonic()
         self.first = None
 
-    def __call__(self, model: nn.Module, log: list[dict], done: int) -> None:
+    def __call__(self, model: DepthAndPose, log: list[dict], done: int) -> None:
         """Redraw the view after `done` steps, at most every few seconds."""
         now = time.monotonic()
         if self.first is None or done <= self.first:  # the first step, and that of another round

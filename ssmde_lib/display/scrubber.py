@@ -39,8 +39,9 @@ def scrub(
         start: place of the picture shown first.
     """
     labels = list(pictures)
-    if isinstance(pictures[labels[start]], Figure):
-        bundles = [picture(figure, alt) for figure in pictures.values()]
+    figures = [figure for figure in pictures.values() if isinstance(figure, Figure)]
+    if figures:
+        bundles = [picture(figure, alt) for figure in figures]
         drawn = [np.asarray(Image.open(io.BytesIO(data["image/png"])).convert("RGB")) for data, _ in bundles]
         sources = [data_uri(encode(image, quality=85)) for image in drawn]
         data, metadata = bundles[start]

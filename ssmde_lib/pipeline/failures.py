@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 
 def tell_at_the_end(notebook: Path) -> None:
@@ -13,7 +14,7 @@ def tell_at_the_end(notebook: Path) -> None:
     from IPython import get_ipython
 
     shell = get_ipython()
-    kernel = getattr(shell, "kernel", None)
+    kernel: Any = getattr(shell, "kernel", None)
     answer = getattr(kernel, "_send_abort_reply", None)
     if answer is None or getattr(answer, "tells", False):
         return

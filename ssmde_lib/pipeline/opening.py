@@ -112,14 +112,10 @@ def open_folder(folder: Path, wanted: dict) -> tuple[str, dict | None]:
     record, finished = read_record(folder)
     reasons = changes(record, wanted["parameters"], wanted["upstream"]) if record else []
     retrain, same_code = wanted["parameters"].get("retrain"), record is not None and record["code"] == wanted["code"]
-    kept = (
-        record is not None
-        and not reasons
-        and (same_code if retrain is None else not retrain or (same_code and not finished))
-    )
+    kept = not reasons and (same_code if retrain is None else not retrain or (same_code and not finished))
     if kept and finished and (reason := damage(folder)):
         kept, reasons = False, [reason]
-    if kept:
+    if record and kept:
         if retrain is not None:
             print(f"{folder.name} of run {folder.parent.name!r} " + kept_message(finished, same_code))
         return record["code"], record if finished else None

@@ -6,6 +6,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ssmde_lib.errors import UserError
 from ssmde_lib.options import nearest
@@ -184,7 +185,7 @@ def resolve_parameters(root: Path, name: str, namespace: dict) -> dict:
     missing = [key for key in declared if key not in namespace]
     if missing:
         raise UserError(f"parameter {missing[0]} is not set: execute the parameters cell first.")
-    given = {key: parameter.check(namespace[key]) for key, parameter in declared.items()}
+    given: dict[str, Any] = {key: parameter.check(namespace[key]) for key, parameter in declared.items()}
     if "profile" in declared:
         settings = profile_parameters(root, given["profile"], name)
         changed = {key: value for key, value in settings.items() if key not in injected and value != given[key]}

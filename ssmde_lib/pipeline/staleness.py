@@ -94,7 +94,7 @@ def stale_stages(root: Path, profile: str, run: str) -> dict[str, list[str]]:
         if not (folder / name / "stage.json").is_file():
             continue
         record, finished = read_record(folder / name)
-        if not finished or "outputs" not in record:
+        if record is None or not finished or "outputs" not in record:
             found[name] = ["it was begun again and not finished"]
             continue
         contents[name] = content_digest(record)

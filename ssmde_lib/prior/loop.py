@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from statistics import mean
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -22,11 +22,11 @@ class Shape(Protocol):
         """How many training views there are."""
         ...
 
-    def loss(self, net: nn.Module, indices: Tensor, device: str) -> dict[str, Tensor]:
+    def loss(self, net: Any, /, indices: Tensor, device: str) -> dict[str, Tensor]:
         """Losses of a batch of training views, their weighted sum as `loss`."""
         ...
 
-    def errors(self, net: nn.Module, device: str) -> Iterator[float]:
+    def errors(self, net: Any, /, device: str) -> Iterator[float]:
         """AbsRel of each held-out view after median scaling."""
         ...
 

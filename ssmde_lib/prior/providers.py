@@ -47,7 +47,10 @@ OFFICIAL = {
 class DepthPrior(Protocol):
     """What predicts relative depth and can say what it is."""
 
-    device: torch.device | str
+    @property
+    def device(self) -> torch.device | str:
+        """Where it computes."""
+        ...
 
     def __call__(self, images: Float[Tensor, "b 3 h w"], /) -> Float[Tensor, "b 1 h w"]:
         """Relative depth, positive, far is large."""

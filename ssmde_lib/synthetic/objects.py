@@ -29,7 +29,7 @@ def _compose(outer, inner) -> Any:
     if not callable(outer) and not callable(inner):
         return outer @ inner
 
-    def at(pose: Any, t: float) -> np.ndarray:
+    def at(pose: Any, t: float) -> Any:
         return pose(t) if callable(pose) else pose
 
     return lambda t: at(outer, t) @ at(inner, t)

@@ -37,17 +37,7 @@ def room(
         for z in (-0.4, 0.45)
     ]
     ambient = (tuple(0.5 * color), tuple(0.42 * color))
-    return Shot(
-        Scene(
-            [i for i in items if isinstance(i, Primitive)],
-            lights,
-            ambient,
-            [i for i in items if not isinstance(i, Primitive)],
-            Sky(clouds=0),
-        ),
-        K,
-        camera,
-    )
+    return Shot(Scene.of(items, lights, ambient, Sky(clouds=0)), K, camera)
 
 
 def _hand(rng, half_x, half_z, motion):

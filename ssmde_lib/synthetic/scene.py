@@ -5,7 +5,7 @@ The world frame has OpenCV axes (x right, y **down**, z forward), metres. A prim
 time in frames.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -100,6 +100,14 @@ class Scene:
     ambient: tuple[Color, Color] = ((0.5, 0.52, 0.56), (0.3, 0.29, 0.28))
     shadows: list[Shadow] = field(default_factory=list)
     sky: Sky = Sky()
+
+    @classmethod
+    def of(
+        cls, items: Sequence[Primitive | Shadow], lights: list[Light], ambient: tuple[Color, Color], sky: Sky
+    ) -> "Scene":
+        """The scene of these primitives and shadows."""
+        primitives = [item for item in items if isinstance(item, Primitive)]
+        return cls(primitives, lights, ambient, [item for item in items if isinstance(item, Shadow)], sky)
 
     @cached_property
     def table(self) -> dict[str, np.ndarray]:

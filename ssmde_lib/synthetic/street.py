@@ -77,17 +77,7 @@ def street(
     )
     lights, ambient, sky = _weather(rng)
     items = [ground, *items]
-    return Shot(
-        Scene(
-            [i for i in items if isinstance(i, Primitive)],
-            lights,
-            ambient,
-            [i for i in items if not isinstance(i, Primitive)],
-            sky,
-        ),
-        K,
-        camera,
-    )
+    return Shot(Scene.of(items, lights, ambient, sky), K, camera)
 
 
 def _drive(rng, bend, motion):

@@ -57,7 +57,7 @@ def train(
     settings: dict | None = None,
     validate: Callable[[Any], dict] | None = None,
     validate_every: int = 0,
-    watch: Callable[[nn.Module, list[dict], int], None] | None = None,
+    watch: Callable[[Any, list[dict], int], None] | None = None,
     progress_bar: bool = True,
 ) -> list[dict]:
     """Train `model` in place and return the log, which is also written to `folder/train.jsonl`.
@@ -162,8 +162,8 @@ def agree(accelerator: Accelerator, flags: tuple[bool, ...], logged: bool) -> li
         return list(flags)
     if not logged:
         return [False] * len(flags)
-    raised = torch.tensor(flags, dtype=torch.float32, device=accelerator.device)
-    return (accelerator.reduce(raised) > 0).tolist()
+    raised: Any = accelerator.reduce(torch.tensor(flags, dtype=torch.float32, device=accelerator.device))
+    return (raised > 0).tolist()
 
 
 @contextmanager
