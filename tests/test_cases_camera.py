@@ -1,6 +1,7 @@
 """K of another convention, size or orientation is refused with the repaired matrix; EXIF and cam.txt are used."""
 
 import json
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -46,7 +47,7 @@ WRONG = {
 @pytest.mark.parametrize("name", WRONG)
 def test_an_impossible_K_is_told_with_its_cause_and_repaired(tmp_path, name):
     wrong, cause, repaired = WRONG[name]
-    sentence = check_intrinsics(np.array(wrong), SIZE)
+    sentence = check_intrinsics(np.array(wrong, float), SIZE)
     assert "the intrinsics" in sentence and cause in sentence and sentence.endswith(".")
     if repaired:
         assert "`" + " ".join(f"{value:g}" for value in [*repaired, 0, 0, 1]) + "`" in sentence
@@ -216,4 +217,4 @@ class Header:
 @pytest.mark.parametrize(("count", "fps"), [(-9223372036854775808, 1000), (1400, 1000), (0, 0), (24, 0)])
 def test_a_header_without_duration_or_rate_is_replaced_by_counting(monkeypatch, count, fps):
     monkeypatch.setattr("cv2.VideoCapture", lambda path: Header(count, fps))
-    assert video_facts("a.webm") == (24, pytest.approx(20))
+    assert video_facts(Path("a.webm")) == (24, pytest.approx(20))

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from click import Context
 from click.testing import CliRunner
 
 from ssmde_lib.cli import main
@@ -378,7 +379,7 @@ def test_doctor_lists_what_lies_in_the_repository(tmp_path, weights, monkeypatch
 def test_run_is_the_notebook_command():
     from ssmde_lib.pipeline.execution import run_command
 
-    assert main.get_command(None, "run") is run_command
+    assert main.get_command(Context(main), "run") is run_command
     code, output = ssmde("--help")
     assert code == 0 and all(f"  {name} " in output for name in ("doctor", "evaluate", "export", "predict", "run"))
 

@@ -12,6 +12,7 @@ import json
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -172,7 +173,7 @@ class Written(Exercise):
     answer: str
 
 
-def as_table(answer) -> dict[str, str]:
+def as_table(answer: Any) -> dict[str, Any]:
     """A quiz's answer by key; a single choice has the key ""."""
     return answer if isinstance(answer, dict) else {"": answer}
 

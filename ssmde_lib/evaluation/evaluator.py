@@ -16,7 +16,7 @@ from ssmde_lib.evaluation.protocols import Protocol
 from ssmde_lib.evaluation.results import Results
 from ssmde_lib.metrics import depth_errors, edge_errors, fit_alignment
 
-Predict = Callable[[UInt8[np.ndarray, "b h w 3"]], Float[np.ndarray, "b h w"]]
+Predict = Callable[[UInt8[np.ndarray, "b h w 3"]], Float[np.ndarray, "b h2 w2"]]
 
 
 @dataclass
@@ -80,7 +80,7 @@ def read_truth(clip: Clip, i: int) -> Float[np.ndarray, "h w"] | None:
 
 def predict_averaged(
     predict: Predict, images: UInt8[np.ndarray, "b h w 3"], protocol: Protocol
-) -> Float[np.ndarray, "b h w"]:
+) -> Float[np.ndarray, "b h2 w2"]:
     """The prediction, or with `flip_average` its mean with the mirrored image's, mirrored back."""
     if not protocol.flip_average:
         return predict(images)

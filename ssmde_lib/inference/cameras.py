@@ -12,7 +12,7 @@ from ssmde_lib.inference.sources import open_source
 Camera = Callable[[str, tuple[int, int]], np.ndarray | None]  # name and (height, width) of a picture to its K
 
 
-def find_camera(source: str, fov: float | None) -> Camera:
+def find_camera(source: str | Path, fov: float | None) -> Camera:
     """The cam.txt beside the pictures or the video, else the field of view in degrees, EXIF, or a guess.
 
     A cam.txt belongs to the size of the first frame; pictures of the same camera at another size or turned by 90

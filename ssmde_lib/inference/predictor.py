@@ -4,6 +4,7 @@ import copy
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from ssmde_lib.networks.depth_net import DepthNet
 from ssmde_lib.networks.third_party import load_monodepth2, load_sc_depth
 
 BUNDLED_STUDENT = WEIGHTS / "student.safetensors"
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def load_depth_network(path: str | Path = BUNDLED_STUDENT, device: torch.device | str = "cpu") -> DepthNet:
@@ -52,7 +54,7 @@ def read_depth_network(path: Path) -> tuple[DepthNet, dict]:
     return net, record
 
 
-def fold_batch_norm(net: DepthNet) -> DepthNet:
+def fold_batch_norm(net: Network) -> Network:
     """A copy for inference whose convolutions have taken in the batch norm that follows them.
 
     Same outputs, fewer passes.

@@ -10,7 +10,7 @@ import math
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from ssmde_lib.geometry.camera import normals
@@ -35,7 +35,7 @@ def dynamic_pixels(weight: Float[Tensor, "b 1 h w"], share: float = UNRELIABLE) 
     return (flat <= threshold[:, None]).view_as(weight)
 
 
-def pick(x: Float[Tensor, "b c h w"], index: Int[Tensor, "b n"]) -> Float[Tensor, "b c n"]:
+def pick(x: Shaped[Tensor, "b c h w"], index: Int[Tensor, "b n"]) -> Shaped[Tensor, "b c n"]:
     """Values at flat pixel indices."""
     return x.flatten(2).gather(2, index[:, None].expand(-1, x.shape[1], -1))
 

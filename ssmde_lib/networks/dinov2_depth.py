@@ -3,6 +3,8 @@
 The design follows DPT (Ranftl et al. 2021) and Depth Anything V2 (Yang et al. 2024); the decoder is much smaller.
 """
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -35,7 +37,7 @@ class DepthHead(nn.Module):
     `channels` are those of the four resolutions.
     """
 
-    def __init__(self, channels: tuple[int, int, int, int] = (96, 80, 56, 28)):
+    def __init__(self, channels: Sequence[int] = (96, 80, 56, 28)):
         super().__init__()
         self.architecture = {"channels": list(channels)}
         one, two, four, eight = channels
@@ -52,8 +54,8 @@ class DepthHead(nn.Module):
         self.out, self.last = nn.Sequential(nn.GELU(), conv3x3(eight, eight), nn.GELU()), conv3x3(eight, 1)
 
     def forward(
-        self, tokens: Float[Tensor, "b 4 n d"], picture: Float[Tensor, "b 3 16h 16w"]
-    ) -> Float[Tensor, "b 1 8h 8w"]:
+        self, tokens: Float[Tensor, "b 4 n d"], picture: Float[Tensor, "b 3 H W"]
+    ) -> Float[Tensor, "b 1 H//2 W//2"]:
         """`picture` is whitened and has 16 h w pixels a side; there are n = 1 + h w tokens, the class token first."""
         h, w = (side // PICTURE for side in picture.shape[-2:])
         maps = [
@@ -76,11 +78,11 @@ class DinoDepth(nn.Module):
         super().__init__()
         self.backbone, self.head = backbone, head
 
-    def forward(self, images: Float[Tensor, "b 3 16h 16w"]) -> Float[Tensor, "b 1 8h 8w"]:
+    def forward(self, images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b 1 H//2 W//2"]:
         """Log-depth up to a constant."""
         return self.head(self.tokens(images), preprocess(images, images.shape[-2:]))
 
-    def tokens(self, images: Float[Tensor, "b 3 16h 16w"]) -> Float[Tensor, "b 4 n d"]:
+    def tokens(self, images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b 4 n d"]:
         """The backbone's tokens of the pictures, resized to its patch size."""
         size = tuple(side // PICTURE * PATCH for side in images.shape[-2:])
         return self.backbone(preprocess(resize(images, size, antialias=True), size))
