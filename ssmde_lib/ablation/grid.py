@@ -23,7 +23,7 @@ from ssmde_lib.networks.architecture import Architecture
 from ssmde_lib.networks.dinov2 import SHA256
 from ssmde_lib.options import from_options
 from ssmde_lib.prior.degraded import Degradation
-from ssmde_lib.prior.dinov2_small import BUNDLED_HEAD
+from ssmde_lib.prior.dinov2_small import BEST, BUNDLED_HEAD
 from ssmde_lib.prior.in_domain import FineTuning
 from ssmde_lib.prior.providers import leres_small
 from ssmde_lib.training.schedule import NO_EFFECT, Schedule
@@ -323,6 +323,12 @@ def bundled_prior() -> dict:
 
 @cache
 def dinov2_prior() -> dict:
-    """The same of dinov2_small at its fast setting; known without the package that holds its backbone."""
+    """The same of dinov2_small in one pass; known without the package that holds its backbone."""
     head = pooch.file_hash(str(BUNDLED_HEAD))
-    return {"provider": "dinov2_small", "sha256": head, "backbone": SHA256, "test_time_augmentation": "one"}
+    return {
+        "provider": "dinov2_small",
+        "sha256": head,
+        "backbone": SHA256,
+        "test_time_augmentation": "one",
+        "tokens": BEST,
+    }

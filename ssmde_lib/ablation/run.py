@@ -125,7 +125,7 @@ def prepare_pseudo(grid: Grid, world: str, quality: str) -> Path:
     def make() -> dict:
         weights = {"weights": prepare_prior(grid, world)} if quality == "in_domain" else {}
         name = "dinov2_small" if quality == "dinov2_small" else "leres_small"
-        options = {"fast": True} if name == "dinov2_small" else weights
+        options = {"flip": False} if name == "dinov2_small" else weights
         provider = get_provider(name, device=best_device(), **options)
         if provider.describe()["provider"] != name:
             raise UserError(f"the grid's prior {name} needs its backbone: {INSTALL}")

@@ -145,6 +145,7 @@ def dinov2_small(
     weights: str | Path = BUNDLED_HEAD,
     backbone: str | Path | None = None,
     fast: bool = False,
+    flip: bool = True,
     device: torch.device | str = "cpu",
 ) -> Provider:
     """Frozen DINOv2-S features and a head that `ssmde_lib.prior.train` trained; only the head is bundled.
@@ -153,7 +154,8 @@ def dinov2_small(
         weights: of the head.
         backbone: a local folder of facebook/dinov2-small; by default the package named in `networks.dinov2`. Without
             both the provider is `leres_small`, and a sentence says so.
-        fast: one pass at 192 tokens. The default averages the log-depth of an image and its mirror image at 432 tokens.
+        fast: one pass at 192 tokens, which small objects need more of; else 432.
+        flip: average the log-depth of an image and its mirror image, at twice the time (not with `fast`).
     """
     if backbone is None and installed_file() is None:
         print(f"Prior dinov2_small needs the package {PACKAGE} ({INSTALL}): leres_small is used instead.")
@@ -163,10 +165,10 @@ def dinov2_small(
         "provider": "dinov2_small",
         **about,
         "convention": f"depth up to scale, exp({RANGE} network output); the unknown field of view leaves some shift",
-        "test_time_augmentation": "one" if fast else "flip_average",
+        "test_time_augmentation": "flip_average" if flip and not fast else "one",
         "tokens": FAST if fast else BEST,
     }
-    return Provider(TokenGrid(net, FAST) if fast else TokenGrid(FlipAverage(net), BEST), about, device)
+    return Provider(TokenGrid(FlipAverage(net) if flip and not fast else net, about["tokens"]), about, device)
 
 
 class DisparityOf(nn.Module):
