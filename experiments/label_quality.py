@@ -18,7 +18,7 @@ from ssmde_lib.data.layout import Clip, clip_folder, find_clips, read_pseudo_cli
 from ssmde_lib.evaluation import evaluate, get_protocol
 from ssmde_lib.evaluation.evaluator import Sample
 from ssmde_lib.inference.clips import predict_clip, predict_motion, read_images
-from ssmde_lib.labels.multi_view import FARTHER, NEARER, label_clip, shrink
+from ssmde_lib.labels.multi_view import label_clip, shrink
 from ssmde_lib.networks import checkpoint
 
 
@@ -32,7 +32,7 @@ def report(name: str, samples: list[Sample]) -> None:
 def labels_of(clip: Clip, larger: Clip, depth: torch.Tensor, T: torch.Tensor, prior: torch.Tensor) -> dict:
     """Depth of every frame by each kind of label, and the mask of the last."""
     images, K = read_images(larger), torch.from_numpy(larger.K).float()[None]
-    label, free = (label_clip(images, depth, T, K, prior, bounds=b) for b in ((NEARER, FARTHER), (1e6, 1e6)))
+    label, free = (label_clip(images, depth, T, K, prior, bounded=b) for b in (True, False))
     bounded, mask = shrink(label.depth, label.mask, clip.size)
     return {"network": depth, "prior": prior, "sweep": free.depth, "label": bounded, "mask": mask}
 

@@ -2,7 +2,7 @@
 
 A frame's motion to its neighbours is refined directly, then depth is swept around the mean of the network's and the
 prior's (plane sweep, Collins 1996; costs of DTAM, Newcombe et al. 2011). The sweep measures static pixels; on moving
-objects it does not, so the prior bounds the result, brought to its scale in the neighbourhood of each pixel.
+objects it does not, so the prior bounds the result, most closely where the views are not confident.
 """
 
 import math
@@ -27,8 +27,8 @@ HYPOTHESES, SPAN = 13, 1.7  # depths that are tried, evenly in logarithm, up to 
 LARGEST_ERROR = 0.05  # photometric: what is hidden in a view, or moves, counts no more than this
 COST_RADIUS, MEAN_RADIUS = 4, 3  # pixels; of the windows over which costs, then depths are averaged
 STAY = 0.1  # confidence of the depth that the sweep began with
-NEARER, FARTHER = 1.3, 1.15  # factors to the prior that bound a label
-NEIGHBOURHOOD = 1 / 8  # of the image's width: in it the prior is brought to the label's scale
+# Factors to the prior by which a label may be nearer and farther: where views are confident, and elsewhere.
+BOUNDS = ((1.6, 1.5), (1.2, 1.1))
 PARALLAX = 0.5  # pixels that a sweep must move the median pixel by, in some view
 CONSISTENT = 0.1  # difference in log depth up to which two frames' labels agree
 BATCH_PIXELS = 2**17  # that are computed at once
@@ -53,7 +53,7 @@ def label_clip(
     K: Float[Tensor, "1 3 3"],
     relative_depth: Float[Tensor, "n 1 h w"],
     frame_stride: int = 1,
-    bounds: tuple[float, float] = (NEARER, FARTHER),
+    bounded: bool = True,
 ) -> Labels:
     """Labels of every frame, at the size of the images, which may be larger than that of the depth.
 
@@ -64,7 +64,7 @@ def label_clip(
         K: of the images.
         relative_depth: the prior's, up to scale.
         frame_stride: distance of the neighbours in frames.
-        bounds: factors by which a label may be nearer and farther than the locally aligned prior.
+        bounded: keep the labels within BOUNDS of the prior.
     """
     sizes = [tuple(depth.shape[-2:]), tuple(images.shape[-2:])]
     if sizes[0][0] > sizes[1][0]:
@@ -77,11 +77,11 @@ def label_clip(
         swept, confidence, parallax, motions = sweep_clip(
             pictures, swept, resize_intrinsics(K, sizes[1], size), motions
         )
-    bounded, clamped = bound_by_prior(swept, prior, bounds)
+    label = bound_by_prior(swept, prior, confidence) if bounded else swept
     K = K.expand(len(images), -1, -1)
-    mask = (confidence > 0.5) | ~clamped | consistency(bounded, K, motions, frame_stride)
+    mask = (confidence > 0.5) | (label == swept) | consistency(label, K, motions, frame_stride)
     moved = parallax[:, None, None, None] >= PARALLAX
-    return Labels(torch.where(moved, bounded, depth), mask | ~moved, confidence * moved, parallax)
+    return Labels(torch.where(moved, label, depth), mask | ~moved, confidence * moved, parallax)
 
 
 def chain_motions(T_next_tgt: Float[Tensor, "m 4 4"], frame_stride: int) -> Motions:
@@ -201,19 +201,16 @@ def fuse(
 
 
 def bound_by_prior(
-    depth: Float[Tensor, "n 1 h w"], prior: Float[Tensor, "n 1 h w"], bounds: tuple[float, float] = (NEARER, FARTHER)
-) -> tuple[Float[Tensor, "n 1 h w"], Bool[Tensor, "n 1 h w"]]:
-    """Depth within [prior / nearer, farther prior], and where that changes it; the prior is aligned in neighbourhoods.
+    depth: Float[Tensor, "n 1 h w"], prior: Float[Tensor, "n 1 h w"], confidence: Float[Tensor, "n 1 h w"]
+) -> Float[Tensor, "n 1 h w"]:
+    """Depth within BOUNDS of the prior, which is brought to the scale of each image's confident pixels.
 
-    Seen by a moving camera, what comes towards it looks too near, and what drives ahead too far. Such objects are small
-    beside the neighbourhood, whose mean log ratio takes away what the prior errs over wide regions.
+    Seen by a moving camera, what comes towards it looks too near, and what drives ahead too far. There the views
+    disagree, so their cost has no sharp minimum. Where it has one, they know better than the prior.
     """
-    radius = max(1, round(NEIGHBOURHOOD * depth.shape[-1] / 2))
-    radius = min(radius, *(side - 1 for side in depth.shape[-2:]))
-    aligned = prior * box((depth / prior).log(), radius).exp()
-    nearer, farther = bounds
-    bounded = depth.clamp(aligned / nearer, aligned * farther)
-    return bounded, bounded != depth
+    aligned = depth * (-centred_log_ratio(depth, prior, confidence > 0.5)).exp()
+    wide, narrow = (depth.clamp(aligned / nearer, aligned * farther) for nearer, farther in BOUNDS)
+    return torch.where(box(confidence, MEAN_RADIUS) > 0.5, wide, narrow)
 
 
 def consistency(
