@@ -1,6 +1,8 @@
 """The one on-disk layout: `<root>/<split>/<clip>/NNNNNN.png` with `cam.txt` and what else is known (docs/design.md)."""
 
+import copy
 import json
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
@@ -17,6 +19,7 @@ SPLITS = ("train", "val", "test")
 LEVELS = 65535  # of a pseudo-depth picture; each frame is scaled by its own maximum
 
 DEPTH_SHAPE = 1.3  # greatest factor between the aspect ratios of a depth map and its frame (sides rounded to 32)
+LONGEST = 200  # frames of a clip that are in memory at once
 METRES = 0.05, 1000.0  # between these lies the median depth of any scene; outside of them the unit is another one
 
 
@@ -26,6 +29,7 @@ class Clip:
     def __init__(self, path: str | Path):
         self.path = Path(path)
         self.name = self.path.name
+        self.first = 0  # number of its first frame in the folder; more in a part
         self.frames = [path.name for path in list_frames(self.path)]
         if not self.frames:
             raise UserError(f"{self.path} holds no pictures (.png, .jpg, …): point to a folder of images.")
@@ -80,6 +84,16 @@ class Clip:
             raise UserError(
                 f"{path} must hold 16 numbers a line, one line a frame ({len(self)}): prepare the clip again."
             ) from None
+
+    def part(self, first: int, stop: int) -> "Clip":
+        """Frames `first` to `stop` - 1 as a clip of its own, with their poses and targets."""
+        part = copy.copy(self)
+        part.first, part.frames = self.first + first, self.frames[first:stop]
+        part.size = self.size  # that of the first frame of all
+        part.poses = None if self.poses is None else self.poses[first:stop]
+        if "targets" in self.about:
+            part.about = self.about | {"targets": [i - first for i in self.about["targets"] if first <= i < stop]}
+        return part
 
     def stem(self, i: int) -> str:
         """Name of frame i without its suffix."""
@@ -146,6 +160,16 @@ def find_clips(root: str | Path, split: str) -> list[Clip]:
     if not clips:
         raise UserError(f"{root / split} holds no clips: prepare the data first (notebook 01 or data_scripts/).")
     return clips
+
+
+def parts_of(clip: Clip, margin: int, length: int = LONGEST) -> Iterator[tuple[Clip, range]]:
+    """A clip in parts that fit into memory.
+
+    Yields a part and its `length` own frames: before and after them it has `margin` others, their neighbours.
+    """
+    for first in range(0, len(clip), length):
+        stop, before = min(first + length, len(clip)), min(margin, first)
+        yield clip.part(first - before, min(stop + margin, len(clip))), range(before, before + stop - first)
 
 
 def clip_folder(clip: Clip, root: str | Path) -> Path:

@@ -27,10 +27,8 @@ def predict_clip(depth_net: DepthNet, clip: Clip, batch: int = 16) -> Float[Tens
 @torch.inference_mode()
 def predict_motion(pose_net: PoseNet, clip: Clip, frame_stride: int, batch: int = 16) -> Float[Tensor, "n 4 4"]:
     """T_next_tgt from every frame i to frame i + frame_stride, i = 0 … len(clip) - frame_stride - 1."""
-    device = next(pose_net.parameters()).device
-    images = torch.from_numpy(np.stack([clip.image(i) for i in range(len(clip))])).to(device).permute(0, 3, 1, 2)
-    pairs = [
-        (images[i : i + batch], images[i + frame_stride : i + frame_stride + batch])
-        for i in range(0, len(clip) - frame_stride, batch)
-    ]
-    return rigid(torch.cat([pose_net(tgt[: len(nxt)] / 255, nxt / 255) for tgt, nxt in pairs]))
+    device, motions = next(pose_net.parameters()).device, []
+    for first in range(0, max(1, len(clip) - frame_stride), batch):
+        images = read_images(clip.part(first, min(first + batch + frame_stride, len(clip))), device)
+        motions.append(pose_net(images[:-frame_stride], images[frame_stride:]))
+    return rigid(torch.cat(motions))

@@ -19,11 +19,13 @@ def colourise(depth, near: float | None = None, far: float | None = None, colour
 
     `near` and `far`, in the unit of the depth, fix the range; by default it is the 2nd to 98th percentile.
     """
-    depth = to_image(depth).astype(np.float64)
+    depth = to_image(depth).astype(np.float32)
     known = np.isfinite(depth) & (depth > 0)
     inverse = np.divide(1, depth, where=known, out=np.zeros_like(depth))
-    values = inverse[known] if known.any() else np.array([0.0, 1.0])
+    values = inverse[known] if known.any() and not (near and far) else np.array([0.0, 1.0])
     low = 1 / far if far else np.percentile(values, 2)
     high = 1 / near if near else np.percentile(values, 98)
-    colours = colormaps[colour_map](np.clip((inverse - low) / max(high - low, 1e-12), 0, 1))[..., :3]
-    return np.where(known[..., None], colours * 255, 128).astype(np.uint8)
+    levels = np.clip((inverse - low) * np.float32(256 / max(high - low, 1e-12)), 0, 255).astype(np.uint8)
+    colours = colormaps[colour_map](np.arange(256), bytes=True)[:, :3][levels]
+    colours[~known] = 128
+    return colours

@@ -12,6 +12,8 @@ from ssmde_lib.data.images import is_still, list_frames, read_image
 from ssmde_lib.data.video import quiet_opencv, video_facts
 from ssmde_lib.errors import UserError
 
+BATCH_PIXELS = 2**24  # of a batch, two frames of 4K: what a prediction needs in memory grows with them
+
 
 @dataclass
 class Source:
@@ -83,11 +85,11 @@ def read_video(capture, limit: int | None) -> Iterator[tuple[str, UInt8[np.ndarr
 
 
 def batches(frames: Iterator, size: int) -> Iterator[list[tuple[str, np.ndarray | UserError]]]:
-    """Successive frames of one picture size, at most `size` of them; a UserError comes alone."""
+    """Successive frames of one picture size, at most `size` and BATCH_PIXELS of them; a UserError comes alone."""
     batch = []
     for name, image in frames:
         broken = isinstance(image, UserError)
-        if batch and (broken or len(batch) == size or batch[0][1].shape != image.shape):
+        if batch and (broken or len(batch) == size or not fits(batch, image)):
             yield batch
             batch = []
         if broken:
@@ -96,3 +98,8 @@ def batches(frames: Iterator, size: int) -> Iterator[list[tuple[str, np.ndarray 
             batch.append((name, image))
     if batch:
         yield batch
+
+
+def fits(batch: list[tuple[str, np.ndarray]], image: UInt8[np.ndarray, "h w 3"]) -> bool:
+    """Whether a picture has the size of a batch's and may join them."""
+    return batch[0][1].shape == image.shape and (len(batch) + 1) * image[..., 0].size <= BATCH_PIXELS

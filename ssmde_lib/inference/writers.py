@@ -15,6 +15,7 @@ from ssmde_lib.inference.cameras import Camera
 from ssmde_lib.inference.colours import colourise
 
 MAX_POINTS = 1_000_000  # of a point cloud, where no stride is given
+VIDEO_SIDE = 1920  # pixels of a video's longer side: VP9 takes 5 s a frame for two of 4K side by side
 
 
 class ScaleSmoother:
@@ -83,7 +84,9 @@ class VideoFile:
         self.path, self.fps, self.writer = Path(path), fps, None
 
     def write(self, picture: UInt8[np.ndarray, "h w 3"]) -> None:
-        """Append an RGB picture; odd sides lose a line, as the codec needs even ones."""
+        """Append an RGB picture, shrunk to VIDEO_SIDE; odd sides lose a line, as the codec needs even ones."""
+        if (shrink := VIDEO_SIDE / max(picture.shape)) < 1:
+            picture = cv2.resize(picture, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
         picture = picture[: picture.shape[0] // 2 * 2, : picture.shape[1] // 2 * 2]
         if self.writer is None:
             with quiet_opencv():  # it complains of the tag, and takes the right codec all the same

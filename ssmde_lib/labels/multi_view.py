@@ -22,6 +22,7 @@ from ssmde_lib.geometry.warp import reproject, sample
 from ssmde_lib.losses.photometric import photometric_error, window_statistics
 
 DISTANCES = (1, 2, 4, 8)  # of the neighbours, in frame strides, before and after; each twice the one before
+REACH = DISTANCES[-1] + 1  # frame strides: a label depends on no frames further away
 POSE_STEPS = 3  # of the direct refinement
 HYPOTHESES, SPAN = 13, 1.7  # depths that are tried, evenly in logarithm, up to this factor nearer and farther
 LARGEST_ERROR = 0.05  # photometric: what is hidden in a view, or moves, counts no more than this

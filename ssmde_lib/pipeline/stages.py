@@ -12,14 +12,14 @@ from accelerate import Accelerator
 from torch import Tensor
 from tqdm import tqdm
 
-from ssmde_lib.data.layout import Clip, clip_folder, find_clips, read_pseudo_clip, write_label
+from ssmde_lib.data.layout import Clip, clip_folder, find_clips, parts_of, read_pseudo_clip, write_label
 from ssmde_lib.data.triplets import Triplets
 from ssmde_lib.errors import UserError
 from ssmde_lib.files import write_json
 from ssmde_lib.geometry.motion import inverse
 from ssmde_lib.inference.clips import predict_clip, predict_motion, read_images
 from ssmde_lib.labels.filters import MULTI_VIEW, Filter, filter_labels
-from ssmde_lib.labels.multi_view import PARALLAX, label_clip, shrink
+from ssmde_lib.labels.multi_view import PARALLAX, REACH, label_clip, shrink
 from ssmde_lib.losses.config import Losses
 from ssmde_lib.metrics import align
 from ssmde_lib.networks import checkpoint
@@ -232,17 +232,20 @@ def write_labels(
         checkpoint.load(teacher / name, device) for name in ("depth.safetensors", "pose.safetensors")
     )
     kept = {region: np.zeros(4) for region in ("all", "static", "dynamic")}  # pixels, kept, right, kept and right
-    for clip in tqdm(find_clips(data, split), desc="labels", mininterval=5, ncols=90):
+    clips = [clip for clip in find_clips(data, split) if clip.targets(frame_stride)]
+    parts = [part for clip in clips for part in parts_of(clip, REACH * frame_stride)]
+    for clip, own in tqdm(parts, desc="labels", mininterval=5, ncols=90):
         maps = read_pseudo_clip(clip, pseudo) if pseudo else None
         if config.kind == MULTI_VIEW:
-            larger = Clip(clip_folder(clip, pictures)) if pictures else clip
+            larger = Clip(clip_folder(clip, pictures)).part(clip.first, clip.first + len(clip)) if pictures else clip
             frames = label_clip_from_views(depth_net, pose_net, clip, frame_stride, maps, larger)
         else:
             frames = filter_clip(depth_net, pose_net, clip, config, frame_stride, maps)
         for i, *maps_of_frame in frames:
-            depth, label, mask = (x[0, 0].cpu().numpy() for x in maps_of_frame)
-            write_label(clip, folder, i, label, mask)
-            count_right(kept, clip, i, depth, label, mask)
+            if i in own:
+                depth, label, mask = (x[0, 0].cpu().numpy() for x in maps_of_frame)
+                write_label(clip, folder, i, label, mask)
+                count_right(kept, clip, i, depth, label, mask)
     coverage = {
         region: {"coverage": k / n, "precision": kr / max(k, 1), "precision_unfiltered": r / n}
         for region, (n, k, r, kr) in kept.items()
