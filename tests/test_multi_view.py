@@ -10,7 +10,16 @@ import torch.nn.functional as F
 from ssmde_lib.errors import UserError
 from ssmde_lib.geometry.motion import compose, inverse, rigid
 from ssmde_lib.labels import multi_view
-from ssmde_lib.labels.multi_view import bound_by_prior, box, chain_motions, fuse, label_clip, pairs_of, sharpest_minimum
+from ssmde_lib.labels.multi_view import (
+    REACH,
+    bound_by_prior,
+    box,
+    chain_motions,
+    fuse,
+    label_clip,
+    pairs_of,
+    sharpest_minimum,
+)
 from ssmde_lib.synthetic import render_clip
 
 QUIET = {"lead": False, "oncoming": 0, "walkers": 0}
@@ -61,6 +70,18 @@ def test_many_views_correct_the_network_and_its_motion(street):
     again = label_clip(images, network, wrong, K, 7 * prior)
     alike = torch.isclose(again.depth, labels.depth, rtol=2e-2, atol=1e-3)
     assert alike.float().mean() > 0.9999, "the prior's unit does not matter"
+
+
+def test_a_label_depends_on_no_frames_out_of_reach():
+    images, truth, T, K, _ = rendered(2 * REACH + 5, 64, 96, **QUIET)
+    network, prior = truth * waves(truth, 0.3, 0.5).exp(), truth * waves(truth, -0.25, 0.9).exp()
+    whole, part = (
+        label_clip(images[frames], network[frames], T[frames], K, prior[frames])
+        for frames in (slice(None), slice(2, -2))
+    )
+    middle = REACH + 2
+    torch.testing.assert_close(part.depth[middle - 2], whole.depth[middle], rtol=1e-3, atol=0)
+    assert torch.equal(part.mask[middle - 2], whole.mask[middle])
 
 
 def test_labels_of_larger_pictures_are_larger_and_better():

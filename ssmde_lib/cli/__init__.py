@@ -113,10 +113,11 @@ def predict(
     from ssmde_lib.inference.cameras import find_camera
     from ssmde_lib.inference.default import load_predictor
     from ssmde_lib.inference.sources import batches, open_source
-    from ssmde_lib.inference.writers import PredictionWriter
+    from ssmde_lib.inference.writers import PredictionWriter, check_output
 
     check_place(out)
     pictures = open_source(source, limit)
+    check_output(out, pictures.origin)
     predictor, network = load_predictor(checkpoint, fast=pictures.moving, device=device)
     click.echo(f"depth by {network}")
     camera = find_camera(source, fov) if ply else None
@@ -212,7 +213,11 @@ def evaluate(weights, data, protocol_name, split, alignment, flip, baselines, ou
 @click.option("--start", type=click.Path(path_type=Path), help="Folder of the networks to start from.")
 @click.option("--seed", default=0, show_default=True)
 @click.option(
-    "--frame-stride", default=1, show_default=True, help="Distance of the source frames to the target, in frames."
+    "--frame-stride",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Distance of the source frames to the target, in frames.",
 )
 @click.option(
     "--processes",
@@ -237,13 +242,14 @@ def train(data, out, pseudo, labels, start, seed, frame_stride, processes, given
     """
     from ssmde_lib.losses.config import Losses
     from ssmde_lib.networks.architecture import Architecture
-    from ssmde_lib.pipeline.stages import train_on
+    from ssmde_lib.pipeline.stages import check_finished, train_on
     from ssmde_lib.training.schedule import Schedule
 
     architecture, losses, schedule = group_options(
         {"architecture": Architecture, "losses": Losses, "schedule": Schedule}, given
     )
     make_folder(out)
+    check_finished(out, seed, losses, schedule)
     log = train_on(
         processes,
         out,

@@ -14,7 +14,7 @@ from jaxtyping import Float, UInt8
 from scipy.spatial.transform import Rotation
 
 from ssmde_lib.data.download import Remote, download, unpack
-from ssmde_lib.data.images import read_image
+from ssmde_lib.data.images import read_image, tell_once
 from ssmde_lib.data.prepare import Sequence, choose
 from ssmde_lib.data.sparse_depth import project_points
 from ssmde_lib.errors import UserError
@@ -83,18 +83,25 @@ def find_scenes(
     DGP's validation scenes are the test split, every tenth training scene is validation.
     """
     root, scene_splits = read_splits(Path(raw))
-    scenes = []
+    scenes, damaged = [], []
     for number, ours in ((DdadScene.TRAIN, "train"), (DdadScene.TEST, "test")):
         files = [root / name for name in scene_splits.get(number, {}).get("filenames", [])]
         kept = choose([path.parent for path in files], names, raw, lambda folder, name: folder == name)
         for i, path in enumerate(path for path in files if path.parent in kept):
-            scenes.append(read_scene(path, camera, split or ("val" if ours == "train" and i % 10 == 9 else ours)))
+            try:
+                scenes.append(read_scene(path, camera, split or ("val" if ours == "train" and i % 10 == 9 else ours)))
+            except UserError as error:  # one lost file costs one scene
+                damaged.append(error)
+    if damaged and not scenes:
+        raise damaged[0]
+    for error in damaged:
+        tell_once(f"left out a scene: {error.message}")
     return scenes
 
 
 def read_splits(raw: Path) -> tuple[Path, dict]:
     """The folder of the scenes and the scenes of each split."""
-    for path in sorted(raw.glob("**/*.json")):
+    for path in sorted(raw.glob("**/*.json"), key=lambda path: (len(path.parts), path)):  # it lies above the scenes
         if "scene_splits" in (content := read_json(path)):
             return path.parent, content["scene_splits"]
     raise UserError(f"{raw} holds no JSON with scene_splits (ddad.json): point --raw to the unpacked DDAD.")

@@ -14,8 +14,9 @@ from ssmde_lib.errors import UserError
 
 # Of one frame in several formats the first of these is read.
 STILL_SUFFIXES = (
-    ".png", ".jpg", ".jpeg", ".jpe", ".webp", ".tif", ".tiff", ".bmp", ".dib",
-    ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".avif", ".gif", ".tga",
+    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".webp", ".tif", ".tiff", ".bmp", ".dib",
+    ".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".jp2", ".j2k", ".avif", ".gif", ".apng", ".tga",
+    ".qoi", ".pcx", ".sgi", ".ras", ".psd", ".dds", ".ico", ".hdr",
 )  # fmt: skip
 HEIC = (".heic", ".heif")
 RAW = (".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".raf", ".rw2")

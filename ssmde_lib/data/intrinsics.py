@@ -3,7 +3,8 @@
 K is 3x3, in pixels of one picture size, pixel centres at integers; sizes are (height, width).
 """
 
-from math import hypot, radians, tan
+import re
+from math import degrees, hypot, pi, radians, tan
 from pathlib import Path
 
 import numpy as np
@@ -34,10 +35,7 @@ def find_intrinsics(
     if k_file is not None:
         return read_intrinsics(k_file, size)
     if fov is not None:
-        if not 1 < fov < 170:
-            raise UserError(
-                f"--fov is {fov}: give the horizontal field of view in degrees, between 1 and 170 ({fov_hint(size)})."
-            )
+        check_fov(fov, size)
         return guess_intrinsics(size, fov)
     focal = exif_focal(picture, size) if picture else 0
     if not focal:
@@ -45,6 +43,16 @@ def find_intrinsics(
             f"intrinsics are unknown: give --fov ({fov_hint(size)}) or --k-file; no EXIF focal length was found."
         )
     return centred(focal, size)
+
+
+def check_fov(fov: float, size: tuple[int, int]) -> None:
+    """Raise UserError where a field of view is none in degrees."""
+    if 1 < fov <= pi:
+        raise UserError(f"--fov is {fov}, as a field of view in radians: give degrees, {degrees(fov):.1f}.")
+    if not 1 < fov < 170:
+        raise UserError(
+            f"--fov is {fov}: give the horizontal field of view in degrees, between 1 and 170 ({fov_hint(size)})."
+        )
 
 
 def fov_hint(size: tuple[int, int]) -> str:
@@ -94,10 +102,7 @@ def read_intrinsics(path: str | Path, size: tuple[int, int]) -> K33:
     Raises:
         UserError: K cannot be that of these pictures; with the likely cause.
     """
-    try:
-        K = np.loadtxt(path).reshape(3, 3)
-    except (OSError, ValueError):
-        raise UserError(f"{path} must hold the 3x3 intrinsics as 9 numbers: write it for this image size.") from None
+    K = nine_numbers(Path(path))
     fault = check_intrinsics(K, size)
     if fault:
         raise UserError(f"{path}: {fault}")
@@ -105,6 +110,31 @@ def read_intrinsics(path: str | Path, size: tuple[int, int]) -> K33:
     if unusual:
         tell_once(f"warning: {path}: {unusual}")
     return K
+
+
+def nine_numbers(path: Path) -> K33:
+    """The matrix of a text file, by whatever program it was written: commas, brackets, line ends and marks of Windows.
+
+    Raises:
+        UserError: it holds other than 9 numbers; with the matrix, where these are a camera in another form.
+    """
+    try:
+        data = path.read_bytes()
+        text_of_file = data.decode("utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
+        numbers = np.array(re.sub(r"#.*|[\[\],;]", " ", text_of_file).split(), float)
+    except (OSError, ValueError):
+        numbers = np.empty(0)
+    fault = f"{path} must hold the 3x3 intrinsics as 9 numbers: write "
+    match len(numbers):
+        case 9:
+            return numbers.reshape(3, 3)
+        case 4:  # fx fy cx cy
+            fx, fy, cx, cy = numbers
+            raise UserError(f"{fault}{text(np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]]))} for fx fy cx cy.")
+        case 12 | 16:
+            projection = numbers.reshape(-1, 4)[:3, :3]
+            raise UserError(f"{fault}the left part of the projection, {text(projection)}, without its last column.")
+    raise UserError(f"{fault}it for this image size.")
 
 
 def check_intrinsics(K: K33, size: tuple[int, int]) -> str:

@@ -46,7 +46,7 @@ class Clip:
         for name in ("clip.json", "SOURCE.json"):
             if (self.path / name).is_file():
                 try:
-                    return dict(json.loads((self.path / name).read_text()))
+                    return dict(json.loads((self.path / name).read_text("utf-8-sig")))
                 except ValueError:
                     raise UserError(f"{self.path / name} is damaged: prepare the clip again.") from None
         return {}
@@ -79,7 +79,7 @@ class Clip:
         if not path.is_file():
             return None
         try:
-            return np.loadtxt(path).reshape(len(self), 4, 4)
+            return np.loadtxt(path, encoding="utf-8-sig").reshape(len(self), 4, 4)
         except ValueError:
             raise UserError(
                 f"{path} must hold 16 numbers a line, one line a frame ({len(self)}): prepare the clip again."
@@ -104,6 +104,8 @@ class Clip:
 
         Of these, those that clip.json names as `targets` (benchmark lists).
         """
+        if frame_stride < 1:
+            raise UserError(f"the source frames' distance to the target is {frame_stride} frames: give 1 or more.")
         chosen = self.about.get("targets", range(len(self)))
         return [i for i in chosen if frame_stride <= i < len(self) - frame_stride]
 
@@ -143,7 +145,15 @@ class Clip:
     def dynamic_mask(self, i: int) -> np.ndarray | None:
         """Moving instances of frame i, uint8 h w, 0 is static; None where unknown."""
         path = self.path / "movers" / f"{self.stem(i)}.png"
-        return read_image(path, cv2.IMREAD_UNCHANGED) if path.is_file() else None
+        if not path.is_file():
+            return None
+        mask = read_image(path, cv2.IMREAD_UNCHANGED)
+        if mask.shape != tuple(self.size):
+            raise UserError(
+                f"{path} has the shape {mask.shape}: write one channel of {self.size[1]}x{self.size[0]} pixels, "
+                "0 where nothing moves."
+            )
+        return mask
 
 
 def find_clips(root: str | Path, split: str) -> list[Clip]:

@@ -91,6 +91,8 @@ def prepare(
         raise UserError(
             f"size {size[0]}x{size[1]} must be divisible by 32 in height and width: change --height and --width."
         )
+    if not min_motion >= 0:
+        raise UserError(f"--min-motion is {min_motion}: give 0 (keep all frames) or more pixels.")
     if not sequences:
         raise UserError("nothing to prepare: no sequence was found or selected.")
     out = Path(out)
@@ -327,7 +329,7 @@ def choose(found: list[Path], names: tuple[str, ...], raw: str | Path, is_named)
 def read_table(path: str | Path, columns: int) -> Float[np.ndarray, "n columns"]:
     """Numbers of a text file, `columns` a line, # starts a comment."""
     try:
-        table = np.loadtxt(path, ndmin=2)
+        table = np.loadtxt(path, ndmin=2, encoding="utf-8-sig")
     except (OSError, ValueError):
         table = np.empty((0, 0))
     if table.shape[1] != columns or not len(table):

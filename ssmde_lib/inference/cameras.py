@@ -6,7 +6,14 @@ from pathlib import Path
 import numpy as np
 
 from ssmde_lib.data.images import is_still, list_frames, tell_once
-from ssmde_lib.data.intrinsics import centred, exif_focal, fit_intrinsics, guess_intrinsics, read_intrinsics
+from ssmde_lib.data.intrinsics import (
+    centred,
+    check_fov,
+    exif_focal,
+    fit_intrinsics,
+    guess_intrinsics,
+    read_intrinsics,
+)
 from ssmde_lib.inference.sources import open_source
 
 Camera = Callable[[str, tuple[int, int]], np.ndarray | None]  # name and (height, width) of a picture to its K
@@ -22,6 +29,8 @@ def find_camera(source: str | Path, fov: float | None) -> Camera:
     folder = path if path.is_dir() else path.parent
     if path.exists() and (folder / "cam.txt").is_file():
         return calibrated_camera(folder / "cam.txt", first_size(path, folder))
+    if fov is not None:
+        check_fov(fov, (3, 4))
     pictures = list_frames(path) if path.is_dir() else [path] if path.is_file() and is_still(path) else []
     by_name = {picture.stem: picture for picture in pictures}
 

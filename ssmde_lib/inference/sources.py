@@ -19,9 +19,11 @@ BATCH_PIXELS = 2**24  # of a batch, two frames of 4K: what a prediction needs in
 class Source:
     """Where pictures come from.
 
-    `moving` sources are one sequence, whose scale is kept steady and of which a video is made.
+    `origin` is their folder, video or webcam. `moving` sources are one sequence, whose scale is kept steady and of
+    which a video is made.
     """
 
+    origin: str
     frames: Iterator[tuple[str, UInt8[np.ndarray, "h w 3"] | UserError]]
     count: int | None
     moving: bool
@@ -38,7 +40,7 @@ def open_source(source: str | Path, limit: int | None = None) -> Source:
         paths = list_frames(path)[:limit]
         if not paths:
             raise UserError(f"{path} holds no images (.png, .jpg, …): point to a folder of images.")
-        return Source(read_images(paths), len(paths), moving=False)
+        return Source(str(path.resolve()), read_images(paths), len(paths), moving=False)
     if str(source).isdigit() and not path.exists():
         return open_video(
             int(str(source)), f"webcam {source}", "check that it is plugged in and its number right", limit
@@ -46,8 +48,8 @@ def open_source(source: str | Path, limit: int | None = None) -> Source:
     if not path.is_file():
         raise UserError(f"{source} does not exist: give an image, a folder, a video or a webcam's number.")
     if is_still(path):
-        return Source(read_images([path]), 1, moving=False)
-    return open_video(str(path), str(path), "check the file, or convert it to .mp4 or .webm", limit)
+        return Source(str(path.resolve().parent), read_images([path]), 1, moving=False)
+    return open_video(str(path.resolve()), str(path), "check the file, or convert it to .mp4 or .webm", limit)
 
 
 def read_images(paths: list[Path]) -> Iterator[tuple[str, UInt8[np.ndarray, "h w 3"] | UserError]]:
@@ -67,7 +69,7 @@ def open_video(source: str | int, name: str, way_out: str, limit: int | None) ->
         raise UserError(f"{name} cannot be opened as a video: {way_out}.")
     count, fps = video_facts(Path(source)) if isinstance(source, str) else (None, capture.get(cv2.CAP_PROP_FPS) or 10.0)
     count = min(count, limit) if count and limit else count or limit
-    return Source(read_video(capture, limit), count, moving=True, fps=fps)
+    return Source(str(source), read_video(capture, limit), count, moving=True, fps=fps)
 
 
 def read_video(capture, limit: int | None) -> Iterator[tuple[str, UInt8[np.ndarray, "h w 3"]]]:

@@ -10,10 +10,11 @@ from jaxtyping import Float, UInt8
 from ssmde_lib import opencv as cv2
 from ssmde_lib.data.video import quiet_opencv
 from ssmde_lib.errors import UserError
-from ssmde_lib.files import make_folder
+from ssmde_lib.files import make_folder, write_json
 from ssmde_lib.inference.cameras import Camera
 from ssmde_lib.inference.colours import colourise
 
+PREDICTION = "prediction.json"
 MAX_POINTS = 1_000_000  # of a point cloud, where no stride is given
 VIDEO_SIDE = 1920  # pixels of a video's longer side: VP9 takes 5 s a frame for two of 4K side by side
 
@@ -113,13 +114,14 @@ class PredictionWriter:
         self, out: Path, pictures, max_depth: float, network: str, camera: Camera | None, ply_stride: int | None = None
     ):
         self.out, self.camera, self.max_depth, self.written = out, camera, max_depth, 0
-        self.network, self.ply_stride = network, ply_stride
+        self.network, self.ply_stride, self.origin = network, ply_stride, pictures.origin
         self.units = int(65535 / max_depth)  # one unit for all frames, the finest that holds the network's range
         self.steady = ScaleSmoother() if pictures.moving else None
         self.video = VideoFile(out / "side_by_side.webm", pictures.fps) if pictures.moving else None
         self.near = self.far = None
         for folder in ("depth", "colour", *(["cloud"] if camera else [])):
             make_folder(out / folder)
+        self.describe()
 
     def write(self, images: list, predictor) -> None:
         """Predict a batch of (name, image) and write it."""
@@ -144,10 +146,30 @@ class PredictionWriter:
             write_point_cloud(cloud, depth, image, K, far, self.ply_stride)
 
     def close(self) -> None:
-        """Finish the file."""
+        """Finish the video and the description."""
         if self.video:
             self.video.close()
+        self.describe()
+
+    def describe(self) -> None:
+        """Write what the folder holds, at the beginning too: it tells a prediction's depth from other depth."""
         facts = {
-            "network": self.network, "depth_png_units": self.units, "scale": "up to scale", "frames": self.written
+            "source": self.origin, "network": self.network, "depth_png_units": self.units, "scale": "up to scale",
+            "frames": self.written,
         }  # fmt: skip
-        (self.out / "prediction.json").write_text(json.dumps(facts, indent=2))
+        write_json(self.out / PREDICTION, facts)
+
+
+def check_output(out: Path, origin: str) -> None:
+    """Raise UserError where a prediction would write over depth of another source, or over a clip's true depth."""
+    depth = out / "depth"
+    if not (depth.is_dir() and any(depth.iterdir())):
+        return
+    try:
+        before = dict(json.loads((out / PREDICTION).read_text())).get("source", origin)
+    except (OSError, ValueError, TypeError):
+        raise UserError(
+            f"{depth} holds depth that is no prediction (the truth of a clip?): choose another folder."
+        ) from None
+    if before != origin:
+        raise UserError(f"{out} holds the prediction of {before}: choose another folder, or remove it.")

@@ -1,6 +1,16 @@
 """One configuration of all loss terms: weights and switches."""
 
 import dataclasses
+import math
+
+from ssmde_lib.errors import UserError
+
+CHOICES = {
+    "region": ("all", "static", "dynamic"),
+    "forgetting": ("exponential", "linear", "constant", "off"),
+    "distillation_kind": ("silog", "log_l1", "l1"),
+    "teacher": ("labels", "ema"),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +60,13 @@ class Losses:
     # Terms of the comparison methods.
     multi_resolution: float = 0.0
     successive: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, value in dataclasses.asdict(self).items():
+            if value not in CHOICES.get(name, (value,)):
+                raise UserError(f"{name} is {value!r}: choose one of {', '.join(CHOICES[name])}.")
+            if isinstance(value, float) and not 0 <= value < math.inf:
+                raise UserError(f"{name} is {value}: give 0 or more.")
 
     @property
     def self_supervised(self) -> bool:

@@ -31,7 +31,7 @@ from ssmde_lib.training.loop import train
 from ssmde_lib.training.objective import Objective
 from ssmde_lib.training.processes import launch
 from ssmde_lib.training.schedule import Schedule
-from ssmde_lib.training.state import finish, read_log
+from ssmde_lib.training.state import finish, list_changes, read_log
 
 
 def train_network(
@@ -61,6 +61,7 @@ def train_network(
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / "pose.safetensors").is_file() and not (folder / "state").exists():  # both are written last
         return read_log(folder / "train.jsonl")
+    check_inputs(losses, pseudo, labels)
     triplets = Triplets(find_clips(data, "train"), frame_stride, pseudo, labels)
     model = architecture.build(seed)
     if start:
@@ -100,6 +101,30 @@ def train_network(
             },
         )
     return log
+
+
+def check_inputs(losses: Losses, pseudo: Path | None, labels: Path | None) -> None:
+    """Raise UserError where a loss needs maps that are not given."""
+    if losses.uses_prior and not pseudo:
+        raise UserError("losses of the prior need its maps: give the folder of stage 02 as pseudo, or set them to 0.")
+    if losses.distillation and losses.teacher == "labels" and not labels:
+        raise UserError("distillation needs a teacher's labels: give the folder of stage 07 as labels, or set it to 0.")
+
+
+def check_finished(folder: Path, seed: int, losses: Losses, schedule: Schedule) -> None:
+    """Raise UserError where a folder holds a finished training of other settings: it would not be repeated."""
+    if not (folder / "pose.safetensors").is_file():
+        return
+    record = checkpoint.read_record(folder / "pose.safetensors")
+    now = {"seed": seed, "losses": dataclasses.asdict(losses), "schedule": schedule.that_matter()}
+    before = {"seed": record.get("seed"), **{name: record.get(name, {}) for name in ("losses", "schedule")}}
+    for name in ("losses", "schedule"):  # what a version of the library knows alone says nothing
+        before[name] = {key: value for key, value in before[name].items() if key in now[name]}
+        now[name] = {key: now[name][key] for key in before[name]}
+    if changes := list_changes(before, now):
+        raise UserError(
+            f"{folder} holds a finished training of other settings ({'; '.join(changes)}): choose another folder."
+        )
 
 
 def start_from(model: DepthAndPose, start: Path) -> None:
