@@ -292,7 +292,9 @@ def test_a_frame_is_no_source_of_itself(clip, tmp_path):
 
 @pytest.mark.parametrize("value", ["nan", "-1"])
 def test_a_motion_that_cannot_be_is_told_as_such(clip, tmp_path, value):
-    code, said = script(prepare_video, clip, "--out", tmp_path / "out", "--width", 96, "--min-motion", value)
+    code, said = script(
+        prepare_video, clip, "--out", tmp_path / "out", "--fov", 60, "--width", 96, "--min-motion", value
+    )
     assert code == 1 and "--min-motion is" in said and "stands still" not in said
 
 

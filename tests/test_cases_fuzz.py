@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from test_cli import weights  # noqa: F401
@@ -107,6 +107,7 @@ def test_intrinsics(values, size):
 
 
 @fuzz
+@example(b"0")
 @given(text=st.text(string.printable, max_size=80) | st.binary(max_size=80))
 def test_text_files(tmp_path, text):
     path = tmp_path / "cam.txt"

@@ -47,7 +47,7 @@ class Clip:
             if (self.path / name).is_file():
                 try:
                     return dict(json.loads((self.path / name).read_text("utf-8-sig")))
-                except ValueError:
+                except (ValueError, TypeError):
                     raise UserError(f"{self.path / name} is damaged: prepare the clip again.") from None
         return {}
 
