@@ -4,7 +4,7 @@
 
 Every job runs in a process of its own, on a part of the frames and on all of them: the seconds of a frame are the
 difference of the two times over that of the frames, so that no start is counted, and memory is flat where the peaks are
-alike. 20,000 frames are 64x192 pixels large, their networks small: the number of frames is what is tried.
+alike. 20,000 frames are 96x64 pixels large, their networks small: the number of frames is what is tried.
 """
 
 import json
@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-SMALL, LARGE = (64, 192), (2160, 3840)
+SMALL, LARGE = (64, 96), (2160, 3840)
 
 
 def write_film(path: Path, size: tuple[int, int], frames: int) -> None:
@@ -67,7 +67,7 @@ def predict(folder: Path, frames: int) -> float:
 def prepare(folder: Path, frames: int) -> None:
     from data_scripts.prepare_video import main
 
-    options = ["--fov", "60", "--height", "64", "--width", "192", "--split", "train"]
+    options = ["--fov", "60", "--height", "64", "--width", "96", "--split", "train"]
     main.main(
         [str(folder / "long.mp4"), "--out", str(folder / f"set{frames}"), "--limit", str(frames), *options],
         standalone_mode=False,
@@ -123,6 +123,7 @@ def main(frames: int, frames_4k: int) -> None:
         write_networks(folder)
         result = {"predict_4k_with_clouds": compare(predict_4k_with_clouds, folder, frames_4k // 3, frames_4k)}
         for job in (predict, prepare, label, measure_consistency):
+            click.echo(json.dumps(result), err=True)  # what is known so far
             result[job.__name__] = compare(job, folder, frames // 10, frames)
     print(json.dumps(result, indent=1))
 
