@@ -112,19 +112,24 @@ def compare(job, folder: Path, few: int, many: int) -> dict:
     return facts | ({"mb_a_frame": round(runs[1]["mb_a_frame"], 1)} if runs[1]["mb_a_frame"] else {})
 
 
+JOBS = {job.__name__: job for job in (predict_4k_with_clouds, prepare, predict, label, measure_consistency)}
+
+
 @click.command()
+@click.option("--job", "jobs", type=click.Choice(list(JOBS)), multiple=True, default=list(JOBS), show_default=True)
 @click.option("--frames", default=20_000, show_default=True)
 @click.option("--frames-4k", default=48, show_default=True)
-def main(frames: int, frames_4k: int) -> None:
+def main(jobs: tuple[str, ...], frames: int, frames_4k: int) -> None:
+    result = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_film(folder / "4k.mp4", LARGE, frames_4k)
         write_film(folder / "long.mp4", SMALL, frames)
         write_networks(folder)
-        result = {"predict_4k_with_clouds": compare(predict_4k_with_clouds, folder, frames_4k // 3, frames_4k)}
-        for job in (predict, prepare, label, measure_consistency):
+        for job in jobs:
+            few, many = (frames_4k // 3, frames_4k) if "4k" in job else (frames // 10, frames)
+            result[job] = compare(JOBS[job], folder, few, many)
             click.echo(json.dumps(result), err=True)  # what is known so far
-            result[job.__name__] = compare(job, folder, frames // 10, frames)
     print(json.dumps(result, indent=1))
 
 
