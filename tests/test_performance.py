@@ -101,3 +101,14 @@ def test_what_compiling_brings_is_said_as_measured():
         f"{1000 * plain['infer']['wall_s']:.0f} ms"
     )
     assert words in " ".join(PAGE.split())
+
+
+def test_the_table_of_large_input_holds_the_records():
+    rows = PAGE.split("## Large input")[1].split("\n\n")[2].splitlines()[2:]
+    results = list((result("size_4k") | result("size_long")).values())
+    for row, found in zip(rows, results, strict=True):
+        frames, cpu, peaks, megabytes = [cell.strip() for cell in row.strip("|").split("|")][1:]
+        assert frames == ", ".join(map(str, found["frames"])) and peaks == ", ".join(map(str, found["peak_mib"]))
+        assert float(cpu) == found["cpu_s_a_frame"]
+        if megabytes:
+            assert megabytes == f"{found['mb_a_frame']} (goal 20)" and found["mb_a_frame"] <= 20
