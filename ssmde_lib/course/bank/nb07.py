@@ -199,7 +199,7 @@ EXERCISES = (
     ),
     Written(
         id="07.5",
-        title="Without the extension",
+        title="A mask instead of a label",
         kind="ablation",
         level=3,
         minutes=40,
@@ -208,12 +208,13 @@ EXERCISES = (
         "What does the student lose, and where? Expectation first; at most ten lines.",
         rubric=(
             (1, "An expectation written before the runs."),
-            (1, "Coverage on dynamic pixels of both filters, and the student's errors by region."),
+            (1, "Coverage on dynamic pixels of both kinds, and the student's errors by region."),
             (1, "One parameter differs, shown by compare_runs."),
             (1, "The conclusion keeps to what one seed can tell."),
         ),
-        answer="The plain filter keeps fewer dynamic pixels, so the student gets no labels there. "
-        "Whether its dynamic error rises is measured, not certain: see the table of students in docs/method.md.",
+        answer="The plain filter keeps the teacher's own depth on fewer pixels: the student hardly improves on "
+        "static ones, and has no labels on many dynamic ones. Whether its dynamic error rises is measured, not certain: see "
+        "the students in docs/results.md.",
         misconception="That a higher precision of the labels must give a better student.",
     ),
 )

@@ -146,21 +146,22 @@ assert not verdict or abs(my_gradient(constant, rising, np.ones((2, 2), bool)).s
     ),
     Written(
         id="08.4",
-        title="What came through the labels?",
+        title="The video beside the labels",
         kind="ablation",
         level=3,
         minutes=40,
         points=4,
-        text="Train with `photometric` 0. "
-        "Which part of the student's accuracy comes from the labels alone? Expectation first; at most ten lines.",
+        text="Train with `photometric` 1: the video supervises beside the labels. "
+        "Does it add to them, or do its errors on moving objects return? Expectation first; at most ten lines.",
         rubric=(
             (1, "An expectation written before the run."),
             (1, "Errors by region of both runs, and the teacher's beside them."),
             (1, "One parameter differs, shown by compare_runs."),
-            (1, "A student by labels alone is compared with its teacher, which bounds it, not with the truth only."),
+            (1, "The dynamic error is explained by the motion of objects, not by the number of losses."),
         ),
-        answer="By labels alone the student is expected close to its teacher where labels are dense, "
-        "and without constraint where the mask rejects. See the table of students in docs/method.md.",
-        misconception="That the student can only be worse than its teacher.",
+        answer="The photometric loss compares adjacent frames, the labels many: it adds little on static pixels. "
+        "On moving objects it pulls towards the depth of a static scene, so the dynamic error is expected to rise. "
+        "See the variants student_min_depth and student_labels in docs/results.md.",
+        misconception="That more supervision cannot hurt.",
     ),
 )
