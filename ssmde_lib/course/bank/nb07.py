@@ -213,8 +213,8 @@ EXERCISES = (
             (1, "The conclusion keeps to what one seed can tell."),
         ),
         answer="The plain filter keeps the teacher's own depth on fewer pixels: the student hardly improves on "
-        "static ones, and has no labels on many dynamic ones. Whether its dynamic error rises is measured, not certain: "
-        "see the students in docs/results.md.",
+        "static ones, and has no labels on many dynamic ones. Whether its dynamic error rises is measured, not "
+        "certain: see the students in docs/results.md.",
         misconception="That a higher precision of the labels must give a better student.",
     ),
 )
