@@ -7,9 +7,11 @@ import json
 import re
 
 import matplotlib.pyplot as plt
+import nbformat
 import numpy as np
 import pytest
 import torch
+from nbformat.sign import NotebookNotary
 from PIL import Image
 
 from ssmde_lib.display import figures, live_view
@@ -20,6 +22,7 @@ from ssmde_lib.display.live_view import LiveView, time_left
 from ssmde_lib.display.scrubber import scrub
 from ssmde_lib.networks.architecture import Architecture
 from ssmde_lib.networks.depth_and_pose import DepthAndPose
+from ssmde_lib.pipeline.execution import tidy
 
 PICTURE = np.random.default_rng(0).integers(0, 255, (64, 96, 3), np.uint8)
 
@@ -144,6 +147,17 @@ def test_a_cloud_has_a_picture_and_its_colours(displayed):
     stored = np.frombuffer(base64.b64decode(re.search(r'data-colours="([^"]*)"', page)[1]), np.uint8).reshape(-1, 3)
     assert 9_000 < len(stored) <= 12_000 and (stored == [255, 128, 0]).all()
     assert '<img alt="a cube"' in page and "webgl" in page and "import" not in page
+
+
+def test_executed_copies_are_trusted_by_jupyterlab(tmp_path, monkeypatch):
+    """Else it would take their sliders away."""
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "data"))
+    output = nbformat.v4.new_output("display_data", {"text/html": "<input oninput='1'>"})
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1", outputs=[output])])
+    nbformat.write(notebook, tmp_path / "executed.ipynb")
+    assert not NotebookNotary().check_signature(nbformat.read(tmp_path / "executed.ipynb", as_version=4))
+    tidy(tmp_path / "executed.ipynb")
+    assert NotebookNotary().check_signature(nbformat.read(tmp_path / "executed.ipynb", as_version=4))
 
 
 def speed_figure(speed: float, **place: int):

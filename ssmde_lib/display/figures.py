@@ -11,6 +11,7 @@ import base64
 import html
 import io
 import os
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -36,7 +37,7 @@ MASK_COLOURS = [
     "#F0E442",
     "#56B4E9",
 ]  # Okabe and Ito's colour-blind-safe palette
-MASK_HATCHES = ["///", "\\\\\\", "...", "xxx", "ooo", "+++"]
+MASK_HATCHES = ["//", "\\\\", "..", "xx", "oo", "++"]
 
 
 def show(figure: Figure, *, alt: str, caption: str = "") -> None:
@@ -97,7 +98,7 @@ def image_grid(rows, titles=None, labels=None, width: float = PAGE) -> Figure:
     titles += [[]] * (len(rows) - len(titles))
     columns = max(len(row) for row in rows)
     height, breadth = rows[0][0].shape[:2]
-    scale = (width * DPI / columns - GAP) / breadth
+    scale = ((width - bool(labels)) * DPI / columns - GAP) / breadth  # an inch for the labels
     scale = int(scale) or scale
     place = np.array([breadth, height]) * scale
     heads = [LINE * max((title.count("\n") + 1 for title in row), default=0) for row in titles]
@@ -113,7 +114,7 @@ def image_grid(rows, titles=None, labels=None, width: float = PAGE) -> Figure:
             )
             axis.set_title(row[column] if column < len(row) else "", fontsize=10)
             if labels and column == 0:
-                axis.set_ylabel(labels[number], fontsize=10)
+                axis.set_ylabel(textwrap.fill(labels[number], 12), rotation=0, ha="right", va="center", fontsize=10)
         top -= GAP
     return figure
 

@@ -61,13 +61,18 @@ def complete(path: Path, overrides: dict, runs: Path) -> dict:
 
 
 def tidy(path: Path) -> None:
-    """Join the streams of an executed notebook, and keep of a progress bar what it showed last."""
+    """Join the streams of an executed notebook, keep of a progress bar what it showed last, and sign the notebook.
+
+    JupyterLab shows scripts, such as a slider's, only in notebooks that were executed by the same person.
+    """
     import nbformat
     from nbconvert.preprocessors import CoalesceStreamsPreprocessor
+    from nbformat.sign import NotebookNotary
 
     with suppress(OSError, ValueError):  # not written, or not whole, where the disk was full
         notebook, _ = CoalesceStreamsPreprocessor().preprocess(nbformat.read(path, as_version=4), {})
         write_text(path, nbformat.writes(notebook))
+        NotebookNotary().sign(nbformat.read(path, as_version=4))
 
 
 def run_notebook(name: str, overrides: dict, output: Path | None = None, attempts: int = 3) -> Path:
