@@ -21,7 +21,7 @@ document.querySelectorAll("canvas[data-places]").forEach((canvas) => {
       p = vec3(c * p.x + s * p.z, p.y, c * p.z - s * p.x);
       p = vec3(p.x, d * p.y - t * p.z, d * p.z + t * p.y);
       float w = 1.7 - p.z;
-      gl_Position = vec4(zoom * 2.4 * p.x / aspect, zoom * 2.4 * p.y, (w - 1.2) * 0.8, w);
+      gl_Position = vec4(zoom * 3.2 * p.x / aspect, zoom * 3.2 * p.y, (w - 1.2) * 0.8, w);
       gl_PointSize = size * zoom / w;
       shown = colour;
     }`);

@@ -5,6 +5,7 @@ The run lies in runs/browser, so that the next call finds it finished; pictures 
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -71,7 +72,7 @@ def seen(request) -> Path:
     """Where a test puts its pictures, by its name."""
     folder = RUNS / "seen"
     folder.mkdir(parents=True, exist_ok=True)
-    return folder / request.node.name.removeprefix("test_").replace("[", "-").rstrip("]")
+    return folder / re.sub(r"\W+", "-", request.node.name.removeprefix("test_")).rstrip("-")
 
 
 @pytest.fixture(scope="session")
@@ -105,7 +106,9 @@ def lab(run, tmp_path_factory) -> Iterator[tuple[str, Path]]:
         path.write_text(path.read_text().replace('profile: str = \\"laptop\\"', 'profile: str = \\"smoke\\"'))
     words = [sys.executable, "-m", "jupyterlab", *SERVER, f"--ServerApp.root_dir={root}"]
     folders = {"JUPYTER_RUNTIME_DIR": str(root / ".runtime"), "JUPYTER_CONFIG_DIR": str(root / ".config")}
-    server = subprocess.Popen(words, env=environment() | folders | {"PYTHONPATH": str(ROOT)})
+    with (RUNS / "lab.log").open("w") as log:
+        settings = environment() | folders | {"PYTHONPATH": str(ROOT)}
+        server = subprocess.Popen(words, env=settings, stdout=log, stderr=subprocess.STDOUT)
     try:
         yield address(root / ".runtime"), root
     finally:

@@ -29,6 +29,7 @@ def open_notebook(page, lab: tuple[str, object], name: str) -> None:
     page.goto(f"{lab[0]}lab/tree/notebooks/{name}.ipynb?token=tests&reset", timeout=180_000)
     page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=180_000)
     page.wait_for_function(f"{BUSY} === 'idle'", timeout=180_000)
+    page.wait_for_timeout(5_000)  # Lab says idle a moment before the kernel answers
 
 
 def command(page, name: str) -> None:
@@ -38,7 +39,7 @@ def command(page, name: str) -> None:
     page.get_by_text(name, exact=True).click()
 
 
-def run_all(page, seconds: float = 400) -> tuple[float, float]:
+def run_all(page, seconds: float = 1200) -> tuple[float, float]:
     """Run all cells; seconds until the first figure, and until the end."""
     start, first, busy = time.monotonic(), None, False
     command(page, "Run All Cells")

@@ -3,8 +3,7 @@
 import pytest
 
 pytestmark = pytest.mark.browser
-PAGES = ["index", "docs/results", "notebooks/01_data", "notebooks/03_view_synthesis", "notebooks/05_dynamic_scenes"]
-PAGES += ["notebooks/07_multiview_mask", "notebooks/10_your_own_video"]
+PAGES = ["index", "docs/results", "notebooks/05_dynamic_scenes"]
 
 
 def open_page(page, run, name: str, width: int = 1280) -> None:
@@ -20,7 +19,7 @@ def test_no_serious_violation_of_accessibility(page, run, width, seen, name):
     found = axe.Axe().run(page).response["violations"]
     serious = [violation for violation in found if violation["impact"] in ("serious", "critical")]
     told = [f"{each['id']}: {each['help']}: {each['nodes'][0]['html'][:200]}" for each in serious]
-    page.screenshot(path=f"{seen}".replace("/notebooks/", "-").replace("docs/", "") + ".png", full_page=True)
+    page.screenshot(path=f"{seen}.png", full_page=True)
     assert not told
 
 
@@ -32,8 +31,7 @@ def test_scrubbers_work_without_a_kernel(page, run, name):
     for frame in frames:
         picture, slider = frame.locator("img"), frame.locator("input")
         before = picture.get_attribute("src")
-        slider.focus()
-        slider.press("End")
+        slider.press("ArrowLeft" if int(slider.input_value()) else "ArrowRight")
         assert picture.get_attribute("src") != before
         assert frame.locator("output").inner_text() in picture.get_attribute("alt")
 
