@@ -8,7 +8,7 @@ function render({ model, el }) {
   box.style.cssText = `position:relative;width:${width * model.get("scale")}px;max-width:100%;cursor:crosshair`;
   const image = document.createElement("img");
   image.src = model.get("source");
-  image.alt = "";
+  image.alt = "The image in which a pixel is chosen";
   image.draggable = false;
   image.style.cssText = "width:100%;display:block;image-rendering:pixelated";
   const line = (style) => {

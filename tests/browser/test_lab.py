@@ -102,7 +102,7 @@ def test_run_all(executed, seen, name):
 
 
 def test_a_finished_training_is_reused(executed):
-    assert "finished with the same parameters" in everything(executed("04_pose_and_depth").page)
+    assert "is finished with these parameters" in everything(executed("04_pose_and_depth").page)
 
 
 @pytest.mark.parametrize("name", ["05_dynamic_scenes"])
@@ -154,7 +154,7 @@ def test_a_point_cloud_turns(executed, seen):
 
 
 def test_a_stopped_training_goes_on(page, lab, seen):
-    """Stopped by a click, it says where it saved; run again, it says from which step it goes on."""
+    """Stopped by a click, it says where its state is; run again, it says that it goes on."""
     path = lab[1] / "notebooks" / "04_pose_and_depth.ipynb"
     text = path.read_text().replace('run: str = \\"\\"', 'run: str = \\"smoke-stopped\\"')
     path.write_text(re.sub(r"steps: int = \d+", "steps: int = 3001", text))
@@ -168,4 +168,4 @@ def test_a_stopped_training_goes_on(page, lab, seen):
         assert ("goes on" in everything(page)) == goes_on
         page.get_by_role("button", name="Interrupt the kernel").click()
         page.wait_for_function(f"{BUSY} === 'idle'", timeout=60_000)
-        assert "saved" in everything(page)
+        assert "stopped by Ctrl-C after step" in everything(page)
