@@ -217,7 +217,7 @@ def test_what_cannot_be_opened_is_named(tmp_path, name):
 
 
 def test_batches_hold_one_size_each_and_errors_stand_alone():
-    small, large, broken = np.zeros((2, 2, 3)), np.zeros((3, 3, 3)), UserError("broken")
+    small, large, broken = np.zeros((2, 2, 3), np.uint8), np.zeros((3, 3, 3), np.uint8), UserError("broken")
     frames = [("a", small), ("b", small), ("c", small), ("d", broken), ("e", small), ("f", large)]
     found = [[name for name, _ in batch] for batch in batches(iter(frames), 2)]
     assert found == [["a", "b"], ["c"], ["d"], ["e"], ["f"]]
