@@ -203,7 +203,7 @@ class Grid:
     def settings(self, job: Job) -> dict:
         """All that a job's result depends on, its teacher's settings included."""
         variant, schedule = VARIANTS[job.variant], differing(self.schedule(job))
-        teacher = self.teacher_of(job)
+        teacher, scale = self.teacher_of(job), self.label_scale(job)
         return {
             "losses": differing(self.losses(job)),
             "schedule": {key: value for key, value in schedule.items() if key not in NO_EFFECT},
@@ -215,7 +215,7 @@ class Grid:
             "filter": dataclasses.asdict(variant.filter) if variant.filter else None,
             "warm_start": self.warm_start(job),
             "teacher": digest(self.settings(teacher)) if teacher else None,
-        } | ({"label_scale": self.label_scale(job)} if self.label_scale(job) > 1 else {})
+        } | ({"label_scale": scale} if scale > 1 else {})
 
     def label_scale(self, job: Job) -> int:
         """How many times as large as the training's the pictures are of which the job's labels are made."""

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -13,7 +13,7 @@ from filelock import FileLock
 from ssmde_lib.ablation.grid import Grid, Job, World
 from ssmde_lib.ablation.records import by_clip, write_record
 from ssmde_lib.ablation.variants import VARIANTS
-from ssmde_lib.data.layout import Clip, find_clips
+from ssmde_lib.data.layout import SPLITS, Clip, find_clips
 from ssmde_lib.data.pack import import_clip
 from ssmde_lib.devices import best_device, device_name
 from ssmde_lib.errors import UserError
@@ -48,21 +48,22 @@ def prepare_data(grid: Grid, name: str) -> Path:
     if name in grid.absent:
         raise UserError(grid.absent[name])
 
-    cached(folder, lambda: write_clips(grid, world, folder, 1, tuple(world.clips or {})))
+    cached(folder, lambda: write_clips(grid, world, folder))
     settings = {"data": grid.data_settings(name), "protocol": world.protocol}
     measure_baselines(grid.results / name, folder, find_clips(folder, "test"), protocol_of(grid, name), settings)
     return folder
 
 
-def write_clips(grid: Grid, world: World, folder: Path, scale: int, splits: tuple[str, ...]) -> None:
+def write_clips(grid: Grid, world: World, folder: Path, scale: int = 1, splits: Sequence[str] = SPLITS) -> None:
     """Write the clips of a world at `scale` times its size."""
     size = (scale * world.height, scale * world.width)
     if world.folder:
         tracklets = grid.root / world.tracklets if world.tracklets else None
         import_clip(grid.root / world.folder, folder, size, tracklets=tracklets)
-    for split in splits:
-        frames = world.test_frames if split == "test" else world.frames
-        write_world(folder, world.name, {split: (world.clips or {})[split]}, frames, *size, world.seed, workers=1)
+    for split, clips in (world.clips or {}).items():
+        if split in splits:
+            frames = world.test_frames if split == "test" else world.frames
+            write_world(folder, world.name, {split: clips}, frames, *size, world.seed, workers=1)
 
 
 def prepare_pictures(grid: Grid, job: Job) -> Path | None:
@@ -71,7 +72,7 @@ def prepare_pictures(grid: Grid, job: Job) -> Path | None:
     if scale == 1:
         return None
     world = grid.world(job.world)
-    return cached(folder, lambda: write_clips(grid, world, folder, scale, ("train",) if world.clips else ()))
+    return cached(folder, lambda: write_clips(grid, world, folder, scale, ("train",)))
 
 
 def measure_baselines(folder: Path, data: Path, test: list[Clip], protocol: Protocol, settings: dict) -> None:

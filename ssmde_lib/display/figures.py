@@ -73,6 +73,11 @@ def picture(figure: Figure, alt: str) -> tuple[dict, dict]:
     return data, {"image/png": {"alt": alt, "width": width}}
 
 
+def png_outputs(cells) -> list:
+    """The outputs of executed notebook cells that hold a PNG."""
+    return [output for cell in cells for output in cell.get("outputs", []) if "image/png" in output.get("data", {})]
+
+
 def tint(values, low: float | None = None, high: float | None = None, colour_map: str = ERROR_MAP) -> np.ndarray:
     """A map `h w` of numbers (error, weight, …) as uint8 RGB `h w 3`, bright is high.
 

@@ -12,6 +12,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw
 
 from ssmde_lib.data.layout import Clip, find_clips
+from ssmde_lib.display.figures import png_outputs
 from ssmde_lib.errors import UserError
 from ssmde_lib.files import make_folder
 from ssmde_lib.inference.colours import colourise
@@ -49,7 +50,7 @@ def animate(clip: Clip, predictors: dict[str, Predictor]) -> list[Image.Image]:
     images = np.stack([clip.image(i) for i in range(len(clip))])
     columns = {"image": list(images)}
     for title, predictor in predictors.items():
-        columns[title] = coloured(np.stack([predictor(image[None])[0] for image in images]))
+        columns[title] = coloured(predictor(images))
     return [panel({title: column[i] for title, column in columns.items()}) for i in range(len(clip))]
 
 
@@ -86,9 +87,8 @@ def write_thumbnails(run_folder: Path, out: Path) -> list[Path]:
 
 def figures_of(notebook: nbformat.NotebookNode) -> Sequence[Image.Image]:
     """The PNG outputs of an executed notebook."""
-    outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
-    pngs = [output.data["image/png"] for output in outputs if "image/png" in output.get("data", {})]
-    return [Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB") for png in pngs]
+    pngs = [base64.b64decode(output.data["image/png"]) for output in png_outputs(notebook.cells)]
+    return [Image.open(io.BytesIO(png)).convert("RGB") for png in pngs]
 
 
 @click.command()

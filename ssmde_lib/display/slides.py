@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 import nbformat
 
+from ssmde_lib.display.figures import png_outputs
 from ssmde_lib.display.mathml import to_mathml
 from ssmde_lib.errors import UserError
 from ssmde_lib.pipeline.parameters import find_root
@@ -53,7 +54,7 @@ def place_figure(run_folder: Path, staged: Path, stage: str, cell_id: str) -> st
     if not path.is_file():
         raise UserError(f"{path} does not exist: run `make tutorial` for this profile first.")
     cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.id == cell_id]
-    figures = [output for cell in cells for output in cell.get("outputs", []) if "image/png" in output.get("data", {})]
+    figures = png_outputs(cells)
     if not figures:
         raise UserError(f"{path} has no figure in a cell with the id {cell_id!r}: was it executed to the end?")
     target = staged / "figures" / f"{stage}-{cell_id}.png"

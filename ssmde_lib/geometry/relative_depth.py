@@ -24,3 +24,10 @@ def centred_log_ratio(
     counted = ratio.detach() if mask is None else ratio.detach().masked_fill(~mask, torch.nan)
     median = counted.flatten(1).nanmedian(1).values.nan_to_num()
     return ratio - median.view(-1, *[1] * (ratio.ndim - 1))
+
+
+def at_scale_of(
+    depth: Float[Tensor, "b ..."], relative_depth: Float[Tensor, "b ..."], mask: Bool[Tensor, "b ..."] | None = None
+) -> Float[Tensor, "b ..."]:
+    """The relative depth, brought to the scale of `depth` by each image's median ratio over `mask`."""
+    return depth * (-centred_log_ratio(depth, relative_depth, mask)).exp()

@@ -17,7 +17,7 @@ from ssmde_lib.errors import UserError
 from ssmde_lib.geometry.camera import resize_intrinsics
 from ssmde_lib.geometry.direct_pose import refine_pose
 from ssmde_lib.geometry.motion import inverse
-from ssmde_lib.geometry.relative_depth import centred_log_ratio
+from ssmde_lib.geometry.relative_depth import at_scale_of, centred_log_ratio
 from ssmde_lib.geometry.warp import reproject, sample
 from ssmde_lib.losses.photometric import photometric_error, window_statistics
 
@@ -70,7 +70,7 @@ def label_clip(
     sizes = [tuple(depth.shape[-2:]), tuple(images.shape[-2:])]
     if sizes[0][0] > sizes[1][0]:
         raise UserError(f"labels of {sizes[1]} pixels are smaller than the depth of {sizes[0]}: give larger pictures.")
-    prior = depth * (-centred_log_ratio(depth, relative_depth)).exp()  # the prior at the depth's scale
+    prior = at_scale_of(depth, relative_depth)
     motions, swept = chain_motions(T_next_tgt, frame_stride), (depth * prior).sqrt()
     for size in dict.fromkeys(sizes):
         pictures = images if size == sizes[1] else F.interpolate(images, size, mode="area")
@@ -209,7 +209,7 @@ def bound_by_prior(
     Seen by a moving camera, what comes towards it looks too near, and what drives ahead too far. There the views
     disagree, so their cost has no sharp minimum. Where it has one, they know better than the prior.
     """
-    aligned = depth * (-centred_log_ratio(depth, prior, confidence > 0.5)).exp()
+    aligned = at_scale_of(depth, prior, confidence > 0.5)
     wide, narrow = (depth.clamp(aligned / nearer, aligned * farther) for nearer, farther in BOUNDS)
     return torch.where(box(confidence, MEAN_RADIUS) > 0.5, wide, narrow)
 
