@@ -2,7 +2,7 @@
 
 A frame's motion to its neighbours is refined directly, then depth is swept around the mean of the network's and the
 prior's (plane sweep, Collins 1996; costs of DTAM, Newcombe et al. 2011). The sweep measures static pixels; on moving
-objects it does not, so the prior bounds the result, most closely where the views are not confident.
+objects it does not, so the prior bounds the result where the views are not confident.
 """
 
 import math
@@ -24,12 +24,14 @@ from ssmde_lib.losses.photometric import photometric_error, window_statistics
 DISTANCES = (1, 2, 4, 8)  # of the neighbours, in frame strides, before and after; each twice the one before
 REACH = DISTANCES[-1] + 1  # frame strides: a label depends on no frames further away
 POSE_STEPS = 3  # of the direct refinement
-HYPOTHESES, SPAN = 13, 1.7  # depths that are tried, evenly in logarithm, up to this factor nearer and farther
+# Depths that are tried, evenly in logarithm, and the factor up to which they are nearer and farther: at the size of the
+# network's depth, then at that of larger pictures.
+COARSE, FINE = (13, 1.7), (9, 1.35)
 LARGEST_ERROR = 0.05  # photometric: what is hidden in a view, or moves, counts no more than this
 COST_RADIUS, MEAN_RADIUS = 4, 3  # pixels; of the windows over which costs, then depths are averaged
 STAY = 0.1  # confidence of the depth that the sweep began with
-# Factors to the prior by which a label may be nearer and farther: where views are confident, and elsewhere.
-BOUNDS = ((1.6, 1.5), (1.2, 1.1))
+UNSURE = 0.25  # confidence under which the prior bounds a label
+BOUNDS = (1.15, 1.05)  # factors to the prior by which it may be nearer, and farther
 PARALLAX = 0.5  # pixels that a sweep must move the median pixel by, in some view
 CONSISTENT = 0.1  # difference in log depth up to which two frames' labels agree
 BATCH_PIXELS = 2**17  # that are computed at once
@@ -72,11 +74,11 @@ def label_clip(
         raise UserError(f"labels of {sizes[1]} pixels are smaller than the depth of {sizes[0]}: give larger pictures.")
     prior = at_scale_of(depth, relative_depth)
     motions, swept = chain_motions(T_next_tgt, frame_stride), (depth * prior).sqrt()
-    for size in dict.fromkeys(sizes):
+    for size, tried in zip(dict.fromkeys(sizes), (COARSE, FINE), strict=False):
         pictures = images if size == sizes[1] else F.interpolate(images, size, mode="area")
         swept, depth, prior = (resize(x, size) for x in (swept, depth, prior))
         swept, confidence, parallax, motions = sweep_clip(
-            pictures, swept, resize_intrinsics(K, sizes[1], size), motions
+            pictures, swept, resize_intrinsics(K, sizes[1], size), motions, depths_tried(*tried)
         )
     label = bound_by_prior(swept, prior, confidence) if bounded else swept
     K = K.expand(len(images), -1, -1)
@@ -115,23 +117,30 @@ def pairs_of(batch: range, distance: int, count: int) -> Pairs:
 
 
 def sweep_clip(
-    images: Float[Tensor, "n 3 h w"], depth: Float[Tensor, "n 1 h w"], K: Float[Tensor, "1 3 3"], motions: Motions
+    images: Float[Tensor, "n 3 h w"],
+    depth: Float[Tensor, "n 1 h w"],
+    K: Float[Tensor, "1 3 3"],
+    motions: Motions,
+    factors: Float[Tensor, " k"],
 ) -> tuple[Float[Tensor, "n 1 h w"], Float[Tensor, "n 1 h w"], Float[Tensor, " n"], Motions]:
-    """Depth after one sweep, its confidence, the parallax of each frame in pixels, and the refined motions."""
+    """One sweep over `factors` times the depth.
+
+    Returns the depth after it, its confidence, the parallax of each frame in pixels, and the refined motions.
+    """
     motions = {distance: T.clone() for distance, T in motions.items()}
     size = max(1, BATCH_PIXELS // images[0, 0].numel())
     batches = [range(first, min(first + size, len(images))) for first in range(0, len(images), size)]
-    swept = [sweep_frames(images, depth, K, motions, batch) for batch in batches]
+    swept = [sweep_frames(images, depth, K, motions, factors, batch) for batch in batches]
     depths, confidence, parallax = (torch.cat(parts) for parts in zip(*swept, strict=True))
     return depths, confidence, parallax, motions
 
 
 def sweep_frames(
-    images: Tensor, depth: Tensor, K: Tensor, motions: Motions, batch: range
+    images: Tensor, depth: Tensor, K: Tensor, motions: Motions, factors: Tensor, batch: range
 ) -> tuple[Float[Tensor, "b 1 h w"], Float[Tensor, "b 1 h w"], Float[Tensor, " b"]]:
     """`sweep_clip` of a batch of its frames, whose refined motions are written into `motions`."""
-    cost, parallax = sweep_costs(images, depth, K, motions, batch)
-    return *fuse(depth[batch.start : batch.stop], *sharpest_minimum(cost)), parallax
+    cost, parallax = sweep_costs(images, depth, K, motions, factors, batch)
+    return *fuse(depth[batch.start : batch.stop], *sharpest_minimum(cost, factors)), parallax
 
 
 def sweep_costs(
@@ -139,12 +148,12 @@ def sweep_costs(
     depth: Float[Tensor, "n 1 h w"],
     K: Float[Tensor, "1 3 3"],
     motions: Motions,
+    factors: Float[Tensor, " k"],
     batch: range,
 ) -> tuple[Float[Tensor, "b k h w"], Float[Tensor, " b"]]:
     """The cost of every depth tried of a batch of frames, and their parallax; writes refined motions into `motions`."""
-    factors = depths_tried(depth.device)
     grey = images.mean(1, keepdim=True)
-    cost, seen = (depth.new_zeros(HYPOTHESES, len(batch), *depth.shape[1:]) for _ in range(2))
+    cost, seen = (depth.new_zeros(len(factors), len(batch), *depth.shape[1:]) for _ in range(2))
     parallax = depth.new_zeros(len(batch))
     for distance, T_all in motions.items():
         pairs = pairs_of(batch, distance, len(images))
@@ -165,9 +174,9 @@ def sweep_costs(
     return box(cost, COST_RADIUS), parallax
 
 
-def depths_tried(device: torch.device) -> Float[Tensor, " k"]:
-    """Factors to the depth swept around."""
-    return torch.linspace(-math.log(SPAN), math.log(SPAN), HYPOTHESES, device=device).exp()
+def depths_tried(count: int, span: float) -> Float[Tensor, " k"]:
+    """Factors to the depth swept around: even in logarithm, from 1 / `span` to `span`."""
+    return torch.linspace(-math.log(span), math.log(span), count).exp()
 
 
 def displacement(near: tuple[Tensor, Tensor, Tensor], far: tuple[Tensor, Tensor, Tensor]) -> Float[Tensor, " b"]:
@@ -177,18 +186,19 @@ def displacement(near: tuple[Tensor, Tensor, Tensor], far: tuple[Tensor, Tensor,
     return distance.flatten(1).median(1).values
 
 
-def sharpest_minimum(cost: Float[Tensor, "b k h w"]) -> tuple[Float[Tensor, "b 1 h w"], Float[Tensor, "b 1 h w"]]:
+def sharpest_minimum(
+    cost: Float[Tensor, "b k h w"], factors: Float[Tensor, " k"]
+) -> tuple[Float[Tensor, "b 1 h w"], Float[Tensor, "b 1 h w"]]:
     """Log of the factor to the depth swept around with each pixel's smallest cost, and the cost's curvature there.
 
     A parabola through the smallest cost and its neighbours gives the place between two hypotheses.
     """
-    count = cost.shape[1]
-    best = cost.argmin(1, keepdim=True).clamp(1, count - 2)
+    best = cost.argmin(1, keepdim=True).clamp(1, len(factors) - 2)
     left, middle, right = (cost.gather(1, best + k) for k in (-1, 0, 1))
     curvature = (left + right - 2 * middle).clamp(min=0)
     offset = ((left - right) / (2 * curvature).clamp(min=1e-6)).clamp(-0.5, 0.5)
-    spacing = 2 * math.log(SPAN) / (count - 1)
-    return (best + offset) * spacing - math.log(SPAN), curvature
+    first, second = factors[:2].log().tolist()
+    return first + (best + offset) * (second - first), curvature
 
 
 def fuse(
@@ -204,14 +214,15 @@ def fuse(
 def bound_by_prior(
     depth: Float[Tensor, "n 1 h w"], prior: Float[Tensor, "n 1 h w"], confidence: Float[Tensor, "n 1 h w"]
 ) -> Float[Tensor, "n 1 h w"]:
-    """Depth within BOUNDS of the prior, which is brought to the scale of each image's confident pixels.
+    """Depth that is within BOUNDS of the prior where the views are UNSURE, as they are of what moves.
 
     Seen by a moving camera, what comes towards it looks too near, and what drives ahead too far. There the views
-    disagree, so their cost has no sharp minimum. Where it has one, they know better than the prior.
+    disagree, so their cost has no sharp minimum. Where it has one, they know better than the prior, which is brought
+    to the scale of each image's confident pixels.
     """
-    aligned = at_scale_of(depth, prior, confidence > 0.5)
-    wide, narrow = (depth.clamp(aligned / nearer, aligned * farther) for nearer, farther in BOUNDS)
-    return torch.where(box(confidence, MEAN_RADIUS) > 0.5, wide, narrow)
+    aligned, (nearer, farther) = at_scale_of(depth, prior, confidence > 0.5), BOUNDS
+    unsure = box(confidence, MEAN_RADIUS) < UNSURE
+    return torch.where(unsure, depth.clamp(aligned / nearer, aligned * farther), depth)
 
 
 def consistency(

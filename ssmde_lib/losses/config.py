@@ -74,6 +74,16 @@ class Losses:
         return bool(self.photometric or self.geometry)
 
     @property
+    def moves(self) -> bool:
+        """Whether any term reads the motion between the frames."""
+        return self.self_supervised or bool(self.multi_resolution) or self.has_online_teacher
+
+    @property
+    def has_online_teacher(self) -> bool:
+        """Whether the network distils an average of itself, not labels that were written before."""
+        return bool(self.distillation) and self.teacher != "labels"
+
+    @property
     def weighs_by_consistency(self) -> bool:
         """Whether the photometric error is weighted by 1 - D_diff; only where the consistency itself is trained."""
         return self.self_discovered and bool(self.geometry)

@@ -17,7 +17,7 @@ class Prediction:
 
     disparities: list[Float[Tensor, "b 1 _ _"]]
     source_depths: dict[str, Float[Tensor, "b 1 h w"]] | None
-    T: dict[str, Float[Tensor, "b 4 4"]]  # "prev": T_prev_tgt, "next": T_next_tgt
+    T: dict[str, Float[Tensor, "b 4 4"]]  # "prev": T_prev_tgt, "next": T_next_tgt; empty where none was asked for
 
 
 class DepthAndPose(nn.Module):
@@ -33,11 +33,14 @@ class DepthAndPose(nn.Module):
         prev: Float[Tensor, "b 3 h w"],
         next: Float[Tensor, "b 3 h w"],
         source_depths: bool,
+        motion: bool = True,
     ) -> Prediction:
         """Depths of the source frames, without gradient, which halves the cost of a step."""
         sources = torch.cat([prev, next])
-        motion = rigid(self.pose_net(torch.cat([tgt, tgt]), sources))
-        T: dict[str, Tensor] = dict(zip(("prev", "next"), motion.chunk(2), strict=True))
+        T: dict[str, Tensor] = {}
+        if motion:
+            T_both = rigid(self.pose_net(torch.cat([tgt, tgt]), sources))
+            T = dict(zip(("prev", "next"), T_both.chunk(2), strict=True))
         depths: dict[str, Tensor] | None = None
         if source_depths:
             with torch.no_grad():

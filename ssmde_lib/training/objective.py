@@ -43,7 +43,7 @@ class Objective:
 
     def __init__(self, losses: Losses, model: DepthAndPose):
         self.filter = Filter(losses.filter)
-        online = losses.distillation and losses.teacher != "labels"
+        online = losses.has_online_teacher
         if online and self.filter.kind == MULTI_VIEW:
             raise UserError("an online teacher has no clip to see: choose a mask filter, or write labels in stage 07.")
         self.losses = losses
@@ -58,11 +58,12 @@ class Objective:
         """The weighted terms, whose sum is the loss."""
         images = {name: batch[name] for name in ("tgt", *SOURCES)}
         seen = (batch["tgt_aug"], batch["prev_aug"], batch["next_aug"])
-        prediction = model(*seen, source_depths=bool(self.losses.geometry) or self.losses.judges_motion)
+        source_depths = bool(self.losses.geometry) or self.losses.judges_motion
+        prediction = model(*seen, source_depths=source_depths, motion=self.losses.moves)
         K, size = batch["K"], images["tgt"].shape[-2:]
         compared = prediction.disparities if self.losses.pyramid else upsample(prediction.disparities, size)
         depths = [self.depth(d) for d in compared[: self.losses.photometric_scales]]
-        if self.losses.direct_pose_iterations and progress >= self.losses.direct_pose_from:
+        if prediction.T and self.losses.direct_pose_iterations and progress >= self.losses.direct_pose_from:
             prediction.T = refined_motion(prediction.T, images, depths[0], K, self.losses.direct_pose_iterations)
         if self.losses.self_supervised:
             disparities, sources = prediction.disparities[: len(depths)], prediction.source_depths
