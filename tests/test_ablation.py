@@ -136,7 +136,7 @@ def test_labels_from_many_views_are_made_of_larger_pictures_where_the_world_says
     world = TINY["worlds"]["street"] | {"variants": ["teacher_dinov2", "student_multi_view"], "label_scale": 2}
     grid = grid_in(tmp_path, worlds={"street": world})
     student, teacher = Job("street", "student_multi_view", 0), Job("street", "teacher_dinov2", 0)
-    assert grid.settings(student)["label_scale"] == 2 and "label_scale" not in grid.settings(teacher)
+    assert grid.settings(student)["labels"]["scale"] == 2 and "labels" not in grid.settings(teacher)
     assert run_variant(grid, student)["coverage"]["all"]["coverage"] > 0
     (larger,) = find_clips(seen[0], "train")
     (clip,) = find_clips(grid.data_folder("street"), "train")

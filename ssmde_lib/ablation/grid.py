@@ -18,6 +18,7 @@ from ssmde_lib.ablation.records import read_records
 from ssmde_lib.ablation.variants import VARIANTS, Variant
 from ssmde_lib.errors import UserError
 from ssmde_lib.labels.filters import MULTI_VIEW
+from ssmde_lib.labels.multi_view import RECIPE
 from ssmde_lib.losses.config import Losses
 from ssmde_lib.networks.architecture import Architecture
 from ssmde_lib.networks.dinov2 import SHA256
@@ -204,6 +205,7 @@ class Grid:
         """All that a job's result depends on, its teacher's settings included."""
         variant, schedule = VARIANTS[job.variant], differing(self.schedule(job))
         teacher, scale = self.teacher_of(job), self.label_scale(job)
+        labels = {"labels": RECIPE | {"scale": scale}} if scale else {}
         return {
             "losses": differing(self.losses(job)),
             "schedule": {key: value for key, value in schedule.items() if key not in NO_EFFECT},
@@ -215,12 +217,15 @@ class Grid:
             "filter": dataclasses.asdict(variant.filter) if variant.filter else None,
             "warm_start": self.warm_start(job),
             "teacher": digest(self.settings(teacher)) if teacher else None,
-        } | ({"label_scale": scale} if scale > 1 else {})
+        } | labels
 
     def label_scale(self, job: Job) -> int:
-        """How many times as large as the training's the pictures are of which the job's labels are made."""
+        """How many times as large as the training's the pictures are of which the job's labels are made.
+
+        0 without labels from many views.
+        """
         kind = VARIANTS[job.variant].filter
-        return self.world(job.world).label_scale if kind and kind.kind == MULTI_VIEW else 1
+        return self.world(job.world).label_scale if kind and kind.kind == MULTI_VIEW else 0
 
     def needs_prior(self, job: Job) -> bool:
         """Whether the losses or the mask filter of the job read the prior's maps."""

@@ -69,7 +69,7 @@ def write_clips(grid: Grid, world: World, folder: Path, scale: int = 1, splits: 
 def prepare_pictures(grid: Grid, job: Job) -> Path | None:
     """The training clips at the size at which the job's labels are made; None where that is the training's."""
     scale, folder = grid.label_scale(job), grid.pictures_folder(job.world)
-    if scale == 1:
+    if scale < 2:
         return None
     world = grid.world(job.world)
     return cached(folder, lambda: write_clips(grid, world, folder, scale, ("train",)))
