@@ -44,6 +44,15 @@ def write_json(path: Path, content: dict) -> None:
     write_text(path, json.dumps(content, indent=1) + "\n")
 
 
+def placeholder(begin: bytes) -> str:
+    """What stands in a file's place, by its first bytes, and what to do; "" where it is no placeholder."""
+    if begin.startswith(b"version https://git-lfs"):
+        return "is a pointer of Git LFS, not the file: fetch it by `git lfs pull`"
+    if begin.lstrip().lower().startswith((b"<!doctype", b"<html")):
+        return "is a web page, not the file: download the file itself"
+    return ""
+
+
 def check_place(path: Path) -> None:
     """Raise UserError where the folder of an output cannot be made or written to; nothing is made."""
     place = next(folder for folder in (path, *path.parents) if folder.exists())

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from functools import partial
 from pathlib import Path
 
 import cv2
@@ -14,18 +13,13 @@ from test_cases_frames import view, write
 from test_cli import fails, ssmde, weights  # noqa: F401
 
 from data_scripts import prepare_ddad, prepare_tum, prepare_video
-from ssmde_lib.data.layout import Clip, parts_of, read_label
+from ssmde_lib.data.layout import Clip
+from ssmde_lib.data.triplets import Triplets
 from ssmde_lib.errors import UserError
-from ssmde_lib.inference import consistency
-from ssmde_lib.inference.clips import predict_motion
 from ssmde_lib.inference.consistency import measure_consistency
-from ssmde_lib.inference.sources import batches
-from ssmde_lib.inference.writers import VideoFile, write_point_cloud
 from ssmde_lib.labels.filters import Filter
 from ssmde_lib.losses.config import Losses
-from ssmde_lib.networks import checkpoint
 from ssmde_lib.networks.architecture import Architecture
-from ssmde_lib.pipeline import stages
 from ssmde_lib.pipeline.stages import train_network, write_labels
 from ssmde_lib.training.schedule import Schedule
 
@@ -66,8 +60,8 @@ def script(module, *arguments) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
-def film(path: Path, count: int) -> Path:
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 10, (96, 64))
+def film(path: Path, count: int, codec: str = "mp4v") -> Path:
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*codec), 10, (96, 64))
     for i in range(count):
         writer.write(view(i))
     writer.release()
@@ -200,7 +194,18 @@ def test_a_mask_in_colours_or_of_another_size_is_refused_by_name(clip, weights, 
     assert "movers/000001.png has the shape" in said and "one channel of 96x64 pixels" in said
 
 
-# ---- 5. own video: what is too short for a pair ----------------------------------------------------------------------
+@pytest.mark.parametrize("inverse", [True, False])
+def test_pseudo_depth_that_looks_inverse_is_told(tmp_path, capsys, inverse):
+    data, pseudo = make_clip(tmp_path / "data/clip"), tmp_path / "pseudo/clip"
+    pseudo.mkdir(parents=True)
+    near_below = np.linspace(60_000, 5000, 64)[:, None] * np.ones((1, 96))
+    for i in range(4):
+        cv2.imwrite(str(pseudo / f"{i:06d}.png"), (3e8 / near_below if inverse else near_below).astype(np.uint16))
+    Triplets([Clip(data)], pseudo=tmp_path / "pseudo")
+    assert ("2 of 2 maps the lower third is farther than the upper one" in capsys.readouterr().err) == inverse
+
+
+# ---- 5. own video ----------------------------------------------------------------------------------------------------
 
 
 def test_a_clip_of_one_frame_among_others_costs_nothing(tmp_path):
@@ -213,6 +218,34 @@ def test_a_clip_of_one_frame_among_others_costs_nothing(tmp_path):
     model = TINY.build(0).eval()
     found = measure_consistency(model.depth_net, model.pose_net, [Clip(tmp_path / "data/val/a")])
     assert np.isnan(found["photometric"])
+
+
+def test_two_recordings_of_one_name_are_told_apart(tmp_path):
+    out = "--out", tmp_path / "set", "--fov", 60, "--width", 96
+    for day in ("monday", "tuesday"):
+        (tmp_path / day).mkdir()
+    film(tmp_path / "monday/GH010001.mp4", 20)
+    film(tmp_path / "tuesday/GH010001.mp4", 20)
+    for _ in range(2):  # the same again is no other recording
+        assert script(prepare_video, tmp_path / "monday/GH010001.mp4", *out)[0] == 0
+    code, said = script(prepare_video, tmp_path / "tuesday/GH010001.mp4", *out)
+    assert code == 1 and f"holds the recording {tmp_path / 'monday/GH010001.mp4'}: rename this one" in said
+
+
+def test_a_film_that_breaks_off_is_divided_by_what_plays(tmp_path):
+    whole = film(tmp_path / "whole.avi", 60, "MJPG").read_bytes()
+    (tmp_path / "film.avi").write_bytes(whole[: 6 * len(whole) // 10])
+    code, said = script(prepare_video, tmp_path / "film.avi", "--out", tmp_path / "set", "--fov", 60, "--width", 96)
+    assert code == 0 and "unreadable" not in said
+    counts = [len(Clip(tmp_path / "set" / split / "film")) for split in ("train", "val", "test")]
+    assert counts[0] > 20 and min(counts[1:]) >= 3
+
+
+@pytest.mark.parametrize("option", ["--stride", "--limit"])
+def test_too_few_frames_by_an_option_are_no_static_camera(tmp_path, option):
+    out = "--out", tmp_path / "set", "--fov", 60, "--width", 96, option, 15 if option == "--stride" else 2
+    code, said = script(prepare_video, film(tmp_path / "film.mp4", 20), *out)
+    assert code == 1 and "2 frames of" in said and "lower --stride, raise --limit" in said and "still" not in said
 
 
 # ---- 6. data sets with gaps ------------------------------------------------------------------------------------------
@@ -266,6 +299,23 @@ def test_a_folder_of_rarer_pictures_is_a_folder_of_pictures(tmp_path, weights, s
     assert code == 0 and (tmp_path / "out/depth/photo.png").is_file(), output
 
 
+HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99)
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (HEIC, "HEIC file by another name: rename it to a.heic, and convert it by `heif-convert a.heic a.jpg`"),
+        (LFS, "is a pointer of Git LFS, not the file: fetch it by `git lfs pull`"),
+        (b"<!DOCTYPE html><html>", "is a web page, not the file"),
+    ],
+)
+def test_what_is_no_picture_is_called_what_it_is(tmp_path, weights, content, said):  # noqa: F811
+    (tmp_path / "a.jpg").write_bytes(content)
+    assert said in fails("predict", tmp_path / "a.jpg", "-o", tmp_path / "out", "--checkpoint", weights)
+
+
 # ---- 8. options ------------------------------------------------------------------------------------------------------
 
 
@@ -296,75 +346,3 @@ def test_a_motion_that_cannot_be_is_told_as_such(clip, tmp_path, value):
         prepare_video, clip, "--out", tmp_path / "out", "--fov", 60, "--width", 96, "--min-motion", value
     )
     assert code == 1 and "--min-motion is" in said and "stands still" not in said
-
-
-# ---- 9. size ---------------------------------------------------------------------------------------------------------
-
-
-def test_4k_is_predicted_two_frames_at_once(tmp_path):
-    frame = np.broadcast_to(np.uint8(7), (2160, 3840, 3))
-    found = [len(batch) for batch in batches(iter([(str(i), frame) for i in range(5)]), 8)]
-    assert found == [2, 2, 1]
-
-
-def test_the_video_of_4k_is_one_that_a_browser_plays(tmp_path):
-    video = VideoFile(tmp_path / "a.webm", 10)
-    video.write(np.full((2160, 7680, 3), 90, np.uint8))
-    video.close()
-    assert cv2.VideoCapture(str(tmp_path / "a.webm")).read()[1].shape == (540, 1920, 3)
-
-
-def test_a_cloud_of_50_megapixels_stays_below_20_megabytes(tmp_path):
-    depth, image = np.ones((6000, 8000), np.float32), np.broadcast_to(np.uint8(7), (6000, 8000, 3))
-    write_point_cloud(tmp_path / "0.ply", depth, image, np.array([[7000.0, 0, 4000], [0, 7000, 3000], [0, 0, 1]]))
-    assert 5e6 < (tmp_path / "0.ply").stat().st_size < 2e7
-
-
-class Long(Clip):
-    """The same frames again and again, and how many of them were asked for by one call."""
-
-    largest = 0
-
-    def __init__(self, path: Path, count: int):
-        super().__init__(path)
-        self.frames = (self.frames * count)[:count]
-
-
-def test_a_long_recording_is_measured_in_parts(clip, monkeypatch):
-    asked = []
-    monkeypatch.setattr(
-        consistency,
-        "predict_motion",
-        lambda net, part, stride: asked.append(len(part)) or predict_motion(net, part, stride),
-    )
-    model = TINY.build(0).eval()
-    long = Long(clip, 403)
-    whole = measure_consistency(model.depth_net, model.pose_net, [long])
-    assert max(asked) <= 202 and np.isfinite(list(whole.values())).all()
-
-
-def test_motion_needs_the_memory_of_a_batch(clip):
-    import tracemalloc
-
-    model = TINY.build(0).eval()
-    predict_motion(model.pose_net, Long(clip, 20), 1)
-    tracemalloc.start()
-    assert predict_motion(model.pose_net, Long(clip, 200), 1).shape == (199, 4, 4)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < 60 * 64 * 96 * 3  # bytes: of far fewer than 200 pictures
-
-
-def test_labels_made_in_parts_are_those_of_the_whole_clip(tmp_path, monkeypatch):
-    clip = make_clip(tmp_path / "data/clip", 24)
-    model = TINY.build(0).eval()
-    for name in ("depth", "pose"):
-        checkpoint.save(getattr(model, f"{name}_net"), tmp_path / f"{name}.safetensors", {})
-    labels = []
-    for length in (24, 4):
-        monkeypatch.setattr(stages, "parts_of", partial(parts_of, length=length))
-        write_labels(tmp_path / str(length), clip, tmp_path, Filter("plain"))
-        labels.append([read_label(Clip(clip), tmp_path / str(length), i) for i in range(1, 23)])
-    for (depth, mask), (other, other_mask) in zip(*labels, strict=True):
-        np.testing.assert_allclose(depth, other, rtol=2e-3)
-        assert (mask != other_mask).float().mean() < 0.01

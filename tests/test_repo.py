@@ -203,7 +203,7 @@ def test_functions_and_modules_are_short(path):
     lengths = {function.name: function.end_lineno - function.lineno + 1 for function in functions}
     words = {function.name: len((ast.get_docstring(function) or "").splitlines()) for function in functions}
     assert not {name: length for name, length in lengths.items() if length - words[name] > 60}
-    assert len(source.splitlines()) <= (350 if path in MODULES else 500)
+    assert len(source.splitlines()) <= 350
 
 
 def test_public_names():

@@ -8,12 +8,12 @@ longer those asked for.
 import dataclasses
 import hashlib
 import json
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 
-import pooch
 import yaml
 
+from ssmde_lib.ablation.priors import PRIORS
 from ssmde_lib.ablation.records import read_records
 from ssmde_lib.ablation.variants import VARIANTS, Variant
 from ssmde_lib.errors import UserError
@@ -21,12 +21,9 @@ from ssmde_lib.labels.filters import MULTI_VIEW
 from ssmde_lib.labels.multi_view import RECIPE
 from ssmde_lib.losses.config import Losses
 from ssmde_lib.networks.architecture import Architecture
-from ssmde_lib.networks.dinov2 import SHA256
 from ssmde_lib.options import from_options
 from ssmde_lib.prior.degraded import Degradation
-from ssmde_lib.prior.dinov2_small import BEST, BUNDLED_HEAD
 from ssmde_lib.prior.in_domain import FineTuning
-from ssmde_lib.prior.providers import leres_small
 from ssmde_lib.training.schedule import NO_EFFECT, Schedule
 
 NOT_DATA = ("variants", "protocol", "frame_stride", "label_scale")  # fields of a world on which its data do not depend
@@ -189,7 +186,7 @@ class Grid:
 
     def prior_settings(self, world: str, quality: str) -> dict:
         """Where the prior's maps come from: the bundled weights, and the changes to them or to their maps."""
-        facts = (dinov2_prior() if quality == "dinov2_small" else bundled_prior()) | {"quality": quality}
+        facts = PRIORS[quality].describe() | {"quality": quality}
         if quality == "degraded":
             facts["degradation"] = dataclasses.asdict(Degradation())
         if quality == "in_domain":
@@ -317,23 +314,3 @@ def flat(settings: dict, prefix: str = "") -> dict:
     for key, value in settings.items():
         found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
     return found
-
-
-@cache
-def bundled_prior() -> dict:
-    """The part of the bundled prior's description on which its maps depend."""
-    about = leres_small().describe()
-    return {key: about[key] for key in ("provider", "sha256", "test_time_augmentation")}
-
-
-@cache
-def dinov2_prior() -> dict:
-    """The same of dinov2_small in one pass; known without the package that holds its backbone."""
-    head = pooch.file_hash(str(BUNDLED_HEAD))
-    return {
-        "provider": "dinov2_small",
-        "sha256": head,
-        "backbone": SHA256,
-        "test_time_augmentation": "one",
-        "tokens": BEST,
-    }

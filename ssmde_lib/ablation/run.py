@@ -11,6 +11,7 @@ import torch
 from filelock import FileLock
 
 from ssmde_lib.ablation.grid import Grid, Job, World
+from ssmde_lib.ablation.priors import PRIORS
 from ssmde_lib.ablation.records import by_clip, write_record
 from ssmde_lib.ablation.variants import VARIANTS
 from ssmde_lib.data.layout import SPLITS, Clip, find_clips
@@ -125,9 +126,8 @@ def prepare_pseudo(grid: Grid, world: str, quality: str) -> Path:
 
     def make() -> dict:
         weights = {"weights": prepare_prior(grid, world)} if quality == "in_domain" else {}
-        name = "dinov2_small" if quality == "dinov2_small" else "leres_small"
-        options = {"flip": False} if name == "dinov2_small" else weights
-        provider = get_provider(name, device=best_device(), **options)
+        name = PRIORS[quality].describe()["provider"]
+        provider = get_provider(name, device=best_device(), **PRIORS[quality].options, **weights)
         if provider.describe()["provider"] != name:
             raise UserError(f"the grid's prior {name} needs its backbone: {INSTALL}")
         return write_pseudo_depth(Degraded(provider) if quality == "degraded" else provider, data, folder)

@@ -11,6 +11,7 @@ from PIL import Image, ImageOps
 
 from ssmde_lib import opencv as cv2
 from ssmde_lib.errors import UserError
+from ssmde_lib.files import placeholder
 
 # Of one frame in several formats the first of these is read.
 STILL_SUFFIXES = (
@@ -19,6 +20,7 @@ STILL_SUFFIXES = (
     ".qoi", ".pcx", ".sgi", ".ras", ".psd", ".dds", ".ico", ".hdr",
 )  # fmt: skip
 HEIC = (".heic", ".heif")
+HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 RAW = (".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".raf", ".rw2")
 NOT_FRAMES = {"depth", "disp", "disparity", "mask", "masks", "seg", "segmentation", "thumb", "thumbs", "thumbnail"}
 FULL_RANGE = 2**13  # a 16-bit photograph spans more than an eighth of its range; a thermal or 12-bit picture less
@@ -105,8 +107,16 @@ def read_image(path: str | Path, flags: int | None = None) -> np.ndarray:
     wanted = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_ANYDEPTH if flags is None else flags
     image = decode(path, data, wanted) if whole else None
     if image is None:
-        raise UserError(f"{path} is missing, truncated or no image: remove it or write it again.")
+        raise UserError(f"{path} {what_it_is(path, data[:64])}.")
     return eight_bits(path, image) if flags is None else image
+
+
+def what_it_is(path: Path, begin: bytes) -> str:
+    """What a file is that is read as no picture, by its first bytes, and what to do."""
+    if begin[4:8] == b"ftyp" and begin[8:12] in HEIC_BRANDS:
+        heic = path.with_suffix(".heic")
+        return f"is a camera's HEIC file by another name: rename it to {heic.name}, and {converter(heic)}"
+    return placeholder(begin) or "is missing, truncated or no image: remove it or write it again"
 
 
 def converter(path: Path) -> str:

@@ -49,14 +49,10 @@ class Pack(Sequence):
         return mask if mask is None else cv2.resize(mask, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
 
 
-def import_data(
-    folder: str | Path,
-    out: str | Path,
-    size: tuple[int, int],
-    limit: int | None = None,
-    tracklets: str | Path | None = None,
-) -> None:
+def import_data(folder: str | Path, out: str | Path, size: tuple[int, int], **options) -> None:
     """Make `folder` the data set `out`: a prepared set (train/, val/, test/) by links, a single clip by `import_clip`.
+
+    `options` are those of `import_clip`, and say nothing to a prepared set.
 
     Raises UserError where the folder is absent, lacks a split, or was prepared at another size than `size` (height,
     width).
@@ -70,7 +66,7 @@ def import_data(
     if any((folder / split).is_dir() for split in SPLITS):
         link_splits(folder, Path(out), size)
     else:
-        import_clip(folder, out, size, limit, tracklets)
+        import_clip(folder, out, size, **options)
 
 
 def link_splits(folder: Path, out: Path, size: tuple[int, int]) -> None:

@@ -59,6 +59,7 @@ class Sequence:
     distortion: tuple[float, ...] | None = None
     targets: set[str] | None = None
     rejected: dict[str, list[str]] = field(default_factory=dict)  # reason: frames the adapter left out
+    origin: str = field(kw_only=True, default="")  # path of the recording, where names alone do not tell it
 
     def image(self, i: int) -> UInt8[np.ndarray, "h w 3"]:
         """Frame i, RGB."""
@@ -263,6 +264,8 @@ def describe_clip(sequence: Sequence, folder: Path, size: tuple[int, int], kept:
         "depth_png_units_per_metre": sequence.DEPTH_UNITS,
         "source_frames": [sequence.frames[i] for i in kept],
     }
+    if sequence.origin:
+        about["origin"] = sequence.origin
     if sequence.targets is not None:
         about["targets"] = [number for number, i in enumerate(kept) if sequence.frames[i] in sequence.targets]
     write_text(folder / "clip.json", json.dumps(about, indent=1))

@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import Dataset
 
 from ssmde_lib import opencv as cv2
+from ssmde_lib.data.images import tell_once
 from ssmde_lib.data.layout import Clip, read_label, read_pseudo_frame
 from ssmde_lib.errors import UserError
 from ssmde_lib.geometry.camera import resize_intrinsics
@@ -62,6 +63,8 @@ class Triplets(Dataset):
                 f"{clips[0].path} has too few frames for triplets with step {frame_stride}: "
                 "use longer clips or a smaller step."
             )
+        if pseudo:
+            tell_inverse_depth(clips, self.index, pseudo)
         bytes_a_pixel = 3 + 4 * bool(pseudo) + 3 * bool(labels)
         held = height * width * sum(map(len, clips)) * bytes_a_pixel <= memory
         self.images = [FrameCache(partial(read_frame, clip, size=self.size), range(len(clip)), held) for clip in clips]
@@ -107,6 +110,18 @@ class Triplets(Dataset):
             depth, mask = self.labels[c][i]
             sample |= {"teacher_depth": depth.float()[None], "teacher_mask": mask[None]}
         return sample
+
+
+def tell_inverse_depth(clips: list[Clip], index: list[tuple[int, int]], pseudo: Path) -> None:
+    """Say where the maps look like inverse depth: in most of them the lower third, usually the ground, is farthest."""
+    maps = [read_pseudo_frame(clips[c], pseudo, i) for c, i in index[:: 1 + len(index) // 20]]
+    third = len(maps[0]) // 3
+    far_below = sum(bool(depth[-third:].median() > depth[:third].median()) for depth in maps)
+    if far_below > 0.8 * len(maps):
+        tell_once(
+            f"{pseudo}: in {far_below} of {len(maps)} maps the lower third is farther than the upper one. If they hold "
+            "inverse depth (near is large), write its reciprocal: far must be large."
+        )
 
 
 def read_frame(clip: Clip, i: int, size: tuple[int, int] | None = None) -> torch.Tensor:

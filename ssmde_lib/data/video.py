@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from itertools import product
 from pathlib import Path
 from typing import ClassVar
 
@@ -92,13 +93,13 @@ def open_recording(
             raise UserError(
                 f"{source} holds no pictures (.png, .jpg, …): point to a folder of pictures or a video file."
             )
-        make = partial(Pictures, source.name, folder=source)
+        make = partial(Pictures, source.name, folder=source, origin=str(source.resolve()))
     elif source.is_file():
         if is_still(source):
             raise UserError(f"{source} is one picture: depth from video needs a folder of pictures or a video file.")
         count, fps = video_facts(source)
         frames = [str(number) for number in range(0, count, stride)]
-        make = partial(Video, source.stem, path=source, fps=fps)
+        make = partial(Video, source.stem, path=source, fps=fps, origin=str(source.resolve()))
     else:
         raise UserError(f"{source} does not exist: point to a folder of pictures or a video file.")
     sequences: list[Sequence] = [make(*part, np.eye(3)) for part in split_blocks(frames, split)]
@@ -113,7 +114,9 @@ def open_recording(
 
 
 def video_facts(path: Path) -> tuple[int, float]:
-    """Frames and frames a second of a video; counted where its header does not say, as in recordings of a browser.
+    """Frames and frames a second of a video; counted where its header does not say, or the last frame is not there.
+
+    Recordings of a browser have no header that says, and a film may break off before its end.
 
     Raises:
         UserError: it is no video that OpenCV reads.
@@ -121,12 +124,15 @@ def video_facts(path: Path) -> tuple[int, float]:
     with quiet_opencv():
         capture = cv2.VideoCapture(str(path))
         count, fps = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), capture.get(cv2.CAP_PROP_FPS)
-        if not (count > 0 and 0 < fps <= MAX_FPS):
-            times = []
+        stated = count > 0 and 0 < fps <= MAX_FPS
+        capture.set(cv2.CAP_PROP_POS_FRAMES, count - 1)
+        if not (stated and capture.grab()):
+            capture, times = cv2.VideoCapture(str(path)), []
             while capture.grab():
                 times.append(capture.get(cv2.CAP_PROP_POS_MSEC))
             count, span = len(times), times[-1] - times[0] if times else 0
-            fps = 1000 * (count - 1) / span if span > 0 else 10.0
+            if not stated:
+                fps = 1000 * (count - 1) / span if span > 0 else 10.0
     if not count:
         raise UserError(f"{path} is not a video that OpenCV can read: convert it to H.264 .mp4 first.")
     return count, fps
@@ -148,8 +154,14 @@ def quiet_opencv() -> Iterator[None]:
 
 
 def require_motion(summary: dict, source: str | Path) -> None:
-    """Raise UserError where what `prepare` kept of a recording is too little for triplets: a static camera."""
-    if summary["clips"][0]["kept"] < 3:
+    """Raise UserError where what `prepare` kept of a recording is too little for triplets, with the likely cause."""
+    (clip, *_) = summary["clips"]
+    if clip["kept"] < 3 and not clip["rejected"]:
+        raise UserError(
+            f"{clip['kept']} frames of {source} are left by --stride and --limit, and 3 in a row are needed: "
+            "lower --stride, raise --limit, or film longer."
+        )
+    if clip["kept"] < 3:
         raise UserError(
             f"{source} has fewer than 3 frames with motion (the camera stands still?): depth is learned from its "
             "motion; film while walking, or keep all frames by --min-motion 0 of data_scripts/prepare_video.py."
@@ -157,18 +169,20 @@ def require_motion(summary: dict, source: str | Path) -> None:
 
 
 def require_apart(sequences: list[Sequence], out: str | Path) -> None:
-    """Raise UserError where frames of a recording lie in another split of `out` already: no frame may be in two."""
+    """Raise UserError where `out` holds another recording of this name, or frames of this one in another split."""
     splits = {sequence.split for sequence in sequences}
-    for sequence in sequences:
-        for other in set(SPLITS) - splits:
-            folder = Path(out) / other / sequence.name
-            about = Clip(folder).about if (folder / "clip.json").is_file() else {}
-            same = about.get("source") == f"{sequence.SOURCE} {sequence.name}"
-            if same and set(about.get("source_frames", [])) & set(sequence.frames):
-                raise UserError(
-                    f"{folder} holds frames of this recording: leave --split out (it is divided by rule), "
-                    "choose another --out, or remove that folder."
-                )
+    for sequence, split in product(sequences, SPLITS):
+        folder = Path(out) / split / sequence.name
+        about = Clip(folder).about if (folder / "clip.json").is_file() else {}
+        origin = about.get("origin", sequence.origin)
+        if origin != sequence.origin and Path(origin).exists():
+            raise UserError(f"{folder} holds the recording {origin}: rename this one, or choose another --out.")
+        same = about.get("source") == f"{sequence.SOURCE} {sequence.name}" and split not in splits
+        if same and set(about.get("source_frames", [])) & set(sequence.frames):
+            raise UserError(
+                f"{folder} holds frames of this recording: leave --split out (it is divided by rule), "
+                "choose another --out, or remove that folder."
+            )
 
 
 def split_blocks(frames: list, split: str | None) -> list[tuple[str, list]]:

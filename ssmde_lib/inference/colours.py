@@ -3,6 +3,8 @@
 import numpy as np
 from matplotlib import colormaps
 
+from ssmde_lib import opencv as cv2
+
 DEPTH_MAP = "magma"  # near is bright
 
 
@@ -26,6 +28,7 @@ def colourise(depth, near: float | None = None, far: float | None = None, colour
     low = 1 / far if far else np.percentile(values, 2)
     high = 1 / near if near else np.percentile(values, 98)
     levels = np.clip((inverse - low) * np.float32(256 / max(high - low, 1e-12)), 0, 255).astype(np.uint8)
-    colours = colormaps[colour_map](np.arange(256), bytes=True)[:, :3][levels]
+    palette = np.ascontiguousarray(colormaps[colour_map](np.arange(256), bytes=True)[:, None, :3])
+    colours = cv2.applyColorMap(levels, palette)
     colours[~known] = 128
     return colours

@@ -26,7 +26,7 @@ class PriorPredictor:
 
     def __call__(self, images: UInt8[np.ndarray, "b h w 3"]) -> Float[np.ndarray, "b h w"]:
         """Depth at the pictures' own size, float32."""
-        return self.provider(torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255)[:, 0].cpu().numpy()
+        return self.provider(torch.from_numpy(images).permute(0, 3, 1, 2).float().div_(255))[:, 0].cpu().numpy()
 
 
 def load_predictor(

@@ -1,6 +1,8 @@
 """Files that a prediction leaves: depth and colour pictures, point clouds, video."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from math import ceil, sqrt
 from pathlib import Path
 
@@ -13,10 +15,17 @@ from ssmde_lib.errors import UserError
 from ssmde_lib.files import make_folder, write_json
 from ssmde_lib.inference.cameras import Camera
 from ssmde_lib.inference.colours import colourise
+from ssmde_lib.threads import cores
 
 PREDICTION = "prediction.json"
-MAX_POINTS = 1_000_000  # of a point cloud, where no stride is given
+MAX_POINTS = 1_000_000  # of a point cloud, where no stride is given, and of what medians are taken over
 VIDEO_SIDE = 1920  # pixels of a video's longer side: VP9 takes 5 s a frame for two of 4K side by side
+
+
+def thin(depth: np.ndarray, stride: int | None = None) -> np.ndarray:
+    """Every `stride`-th pixel of a row and a column, by default of as few as make MAX_POINTS."""
+    stride = stride or ceil(sqrt(depth.size / MAX_POINTS))
+    return depth[::stride, ::stride]
 
 
 class ScaleSmoother:
@@ -34,7 +43,7 @@ class ScaleSmoother:
     def __call__(self, depth: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
         """The depth map in the scale of the frames before it."""
         if self.last is not None and self.last.shape == depth.shape:
-            change = float(np.median(np.log(depth / self.last)))
+            change = float(np.median(np.log(thin(depth) / thin(self.last))))
             self.correction = self.keep * (self.correction - change) if abs(change) < self.cut else 0.0
         self.last = depth
         return depth * np.float32(np.exp(self.correction))
@@ -131,19 +140,25 @@ class PredictionWriter:
 
     def write_frame(self, name: str, image, depth) -> None:
         """Write one frame's pictures, video frame and point cloud."""
-        near, far = np.percentile(depth, [2, 98])
+        near, far = np.percentile(thin(depth), [2, 98])
         if self.video and self.near is not None and self.far is not None:  # colours follow the scene slowly
             near, far = 0.98 * self.near + 0.02 * near, 0.98 * self.far + 0.02 * far
         self.near, self.far = near, far
         colours = colourise(depth, near, far)
-        write_depth_png(self.out / "depth" / f"{name}.png", depth, self.units)
-        write_picture(self.out / "colour" / f"{name}.png", colours)
+        tasks = [
+            partial(write_depth_png, self.out / "depth" / f"{name}.png", depth, self.units),
+            partial(write_picture, self.out / "colour" / f"{name}.png", colours),
+        ]
         if self.video:
-            self.video.write(np.concatenate([image, colours], 0 if image.shape[1] > 2 * image.shape[0] else 1))
+            both = np.concatenate([image, colours], 0 if image.shape[1] > 2 * image.shape[0] else 1)
+            tasks.append(partial(self.video.write, both))
         K = self.camera(name, depth.shape) if self.camera else None
         if K is not None:
             cloud, far = self.out / "cloud" / f"{name}.ply", 0.99 * self.max_depth
-            write_point_cloud(cloud, depth, image, K, far, self.ply_stride)
+            tasks.append(partial(write_point_cloud, cloud, depth, image, K, far, self.ply_stride))
+        with ThreadPoolExecutor(cores()) as pool:  # OpenCV and NumPy compute side by side
+            for done in [pool.submit(task) for task in tasks]:
+                done.result()
 
     def close(self) -> None:
         """Finish the video and the description."""

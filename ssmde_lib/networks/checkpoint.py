@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from ssmde_lib.errors import UserError
-from ssmde_lib.files import WEIGHTS
+from ssmde_lib.files import WEIGHTS, placeholder
 from ssmde_lib.networks.depth_net import DepthNet
 from ssmde_lib.networks.dinov2_depth import DepthHead
 from ssmde_lib.networks.leres import LeReS
@@ -71,15 +71,13 @@ def what_it_is(path: Path) -> str:
     """What a file is that is no whole safetensors file, by its first bytes, and what to do."""
     with path.open("rb") as file:
         begin = file.read(64)
-    if begin.startswith(b"version https://git-lfs"):
-        return "is a pointer of Git LFS, not the file: fetch it by `git lfs pull`"
+    if instead := placeholder(begin):
+        return instead
     if begin.startswith((b"PK\x03\x04", b"\x80")) or path.suffix.lower() in (".pth", ".pt", ".tar", ".bin"):
         return (
             "is a PyTorch checkpoint of another project's layout: read are this library's .safetensors, a folder with "
             "Monodepth2's encoder.pth and depth.pth, and SC-Depth's .ckpt; other networks need their own code"
         )
-    if begin.lstrip().lower().startswith((b"<!doctype", b"<html")):
-        return "is a web page, not weights: download the file itself"
     if path.suffix == ".safetensors":
         return "is cut or damaged: run its stage again, or download it again"
     return "is no safetensors file: choose one written by a training stage"
