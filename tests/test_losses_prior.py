@@ -5,15 +5,7 @@ import pytest
 import torch
 from reference import losses as literal
 
-from ssmde_lib.losses import (
-    ceiling_loss,
-    dynamic_pixels,
-    edge_normal_loss,
-    log_ratio_loss,
-    normal_loss,
-    ranking_loss,
-    ssi_loss,
-)
+from ssmde_lib import losses
 from ssmde_lib.losses.prior import draw_pairs
 
 K = torch.tensor([[20.0, 0, 11.5], [0, 20, 7.5], [0, 0, 1]], dtype=torch.float64).repeat(2, 1, 1)
@@ -40,13 +32,13 @@ def smooth_relative():
 
 
 LOSSES = {
-    "ranking": lambda d, r, w=None: ranking_loss(
+    "ranking": lambda d, r, w=None: losses.ranking_loss(
         d, r, generator(), torch.linspace(0, 1, d.numel(), dtype=d.dtype).view_as(d), w
     ),
-    "normal": lambda d, r, w=None: normal_loss(d, r, K.to(d), w),
-    "edge normal": lambda d, r, w=None: edge_normal_loss(d, r, image().to(d), K.to(d), generator(), w),
-    "ssi": ssi_loss,
-    "log ratio": log_ratio_loss,
+    "normal": lambda d, r, w=None: losses.normal_loss(d, r, K.to(d), w),
+    "edge normal": lambda d, r, w=None: losses.edge_normal_loss(d, r, image().to(d), K.to(d), generator(), w),
+    "ssi": losses.ssi_loss,
+    "log ratio": losses.log_ratio_loss,
 }
 
 
@@ -68,7 +60,7 @@ def test_ranking_against_the_literal_reference(with_reliability):
     pairs = draw_pairs(2, 16 * 24, reliability, generator(), torch.device("cpu")).numpy()
     for w in (None, weight):
         want = literal.ranking(array(depth), array(relative), pairs, None if w is None else array(w))
-        assert ranking_loss(depth, relative, generator(), reliability, w).item() == pytest.approx(want, rel=1e-9)
+        assert losses.ranking_loss(depth, relative, generator(), reliability, w).item() == pytest.approx(want, rel=1e-9)
 
 
 def test_pairs_join_each_unreliable_pixel_with_a_reliable_one():
@@ -83,7 +75,7 @@ def test_pairs_join_each_unreliable_pixel_with_a_reliable_one():
 def test_ranking_does_not_overflow_and_still_pulls_at_a_gap_of_100():
     relative = torch.linspace(1, 10, 64).view(1, 1, 8, 8)
     depth = (100.1 - 100 * (relative > 5).float()).requires_grad_()  # the order is the wrong way round
-    loss = ranking_loss(depth, relative, generator())
+    loss = losses.ranking_loss(depth, relative, generator())
     loss.backward()
     assert 1 < loss.item() < 100 and depth.grad.isfinite().all()
     assert depth.grad[relative > 5].sum() < 0 < depth.grad[relative < 5].sum()  # descent restores the order
@@ -91,7 +83,7 @@ def test_ranking_does_not_overflow_and_still_pulls_at_a_gap_of_100():
 
 def test_ranking_without_a_confident_pair_is_zero():
     depth, relative = maps()
-    loss = ranking_loss(depth, torch.ones_like(relative), generator())
+    loss = losses.ranking_loss(depth, torch.ones_like(relative), generator())
     loss.backward()
     assert loss.item() == 0 and (depth.grad == 0).all()
 
@@ -100,7 +92,7 @@ def test_normal_loss_against_the_literal_reference():
     depth, relative = maps()
     want = np.mean([abs(literal.normals(d[0], k) - literal.normals(r[0], k)).mean()
                     for d, r, k in zip(depth.detach().numpy(), relative.numpy(), K.numpy(), strict=True)])  # fmt: skip
-    assert normal_loss(depth, relative, K).item() == pytest.approx(want, rel=1e-9)
+    assert losses.normal_loss(depth, relative, K).item() == pytest.approx(want, rel=1e-9)
 
 
 @pytest.mark.parametrize("relative", [smooth_relative(), maps()[1]], ids=["two walls", "noise"])
@@ -114,16 +106,22 @@ def test_edge_normal_loss_against_the_literal_reference(relative):
     for w in (None, weight):
         arguments = [x.detach().numpy() for x in (depth[:, 0], relative[:, 0], image(), K)]
         want = literal.edge_normal(*arguments, draws, None if w is None else w[:, 0].numpy())
-        assert edge_normal_loss(depth, relative, image(), K, generator(), w).item() == pytest.approx(want, rel=1e-6)
+        assert losses.edge_normal_loss(depth, relative, image(), K, generator(), w).item() == pytest.approx(
+            want, rel=1e-6
+        )
     if relative[0, 0, 0, 0] == relative[1, 0, 0, 0]:
         assert want > 0
 
 
 def test_ssi_against_the_literal_reference_and_invariance():
     depth, relative = maps()
-    assert ssi_loss(depth, relative).item() == pytest.approx(literal.ssi(array(depth), array(relative)), rel=1e-9)
-    assert ssi_loss(3 * relative + 2, relative).item() == pytest.approx(0, abs=1e-9)
-    assert ssi_loss(depth, 0.1 * relative + 7).item() == pytest.approx(ssi_loss(depth, relative).item(), rel=1e-6)
+    assert losses.ssi_loss(depth, relative).item() == pytest.approx(
+        literal.ssi(array(depth), array(relative)), rel=1e-9
+    )
+    assert losses.ssi_loss(3 * relative + 2, relative).item() == pytest.approx(0, abs=1e-9)
+    assert losses.ssi_loss(depth, 0.1 * relative + 7).item() == pytest.approx(
+        losses.ssi_loss(depth, relative).item(), rel=1e-6
+    )
 
 
 def test_log_ratio_against_the_literal_reference():
@@ -131,7 +129,7 @@ def test_log_ratio_against_the_literal_reference():
     weight = torch.rand(2, 1, 16, 24, generator=torch.Generator().manual_seed(8), dtype=torch.float64)
     for w in (None, weight):
         want = literal.log_ratio(array(depth), array(relative), None if w is None else array(w))
-        assert log_ratio_loss(depth, relative, w).item() == pytest.approx(want, rel=1e-9)
+        assert losses.log_ratio_loss(depth, relative, w).item() == pytest.approx(want, rel=1e-9)
 
 
 def test_the_ceiling_counts_what_runs_away_and_nothing_else():
@@ -139,10 +137,10 @@ def test_the_ceiling_counts_what_runs_away_and_nothing_else():
     depth = 3 * relative  # the scale is free
     depth[..., 0, :4] /= 2  # too near is allowed
     depth[..., 1, :4] *= 1.2  # so is a little too far
-    assert ceiling_loss(depth, relative).item() == 0
+    assert losses.ceiling_loss(depth, relative).item() == 0
     depth[..., 2, :4] *= 2.5  # a hole, twice what is allowed
     depth.requires_grad_()
-    loss = ceiling_loss(depth, relative)
+    loss = losses.ceiling_loss(depth, relative)
     loss.backward()
     assert loss.item() == pytest.approx(4 / 64 * np.log(2), rel=1e-9)
     assert (depth.grad[..., 2, :4] > 0).all() and depth.grad[..., 0, :].abs().max() == 0
@@ -160,7 +158,7 @@ def test_a_scaled_truth_costs_least(name):
 @pytest.mark.parametrize("name", LOSSES)
 def test_losses_of_the_regions_add_up(name):
     depth, relative = arguments(name)
-    region = dynamic_pixels(torch.rand(2, 1, 16, 24, generator=torch.Generator().manual_seed(2)))
+    region = losses.dynamic_pixels(torch.rand(2, 1, 16, 24, generator=torch.Generator().manual_seed(2)))
     whole, static, dynamic = (LOSSES[name](depth, relative, w).item() for w in (None, ~region, region))
     assert min(static, dynamic) > 0 and static + dynamic == pytest.approx(whole, rel=1e-9)
     assert LOSSES[name](depth, relative, 0.3 * (~region).double() + region).item() == pytest.approx(
@@ -189,7 +187,7 @@ def test_gradients_are_finite_at_the_extremes(name, case):
 
 def test_dynamic_pixels_are_the_least_consistent_ones():
     weight = torch.rand(3, 1, 10, 20, generator=torch.Generator().manual_seed(2))
-    dynamic = dynamic_pixels(weight, 0.2)
+    dynamic = losses.dynamic_pixels(weight, 0.2)
     assert (dynamic.flatten(1).sum(1) == 40).all()
     assert all(w[m].max() < w[~m].min() for w, m in zip(weight, dynamic, strict=True))
 
