@@ -1,5 +1,7 @@
 """Augmentation of a whole batch on its device: mirroring (with the intrinsics) and colour jitter, drawn per triplet."""
 
+from functools import cache
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -31,15 +33,22 @@ def augment(batch: dict, generator: torch.Generator, flip: float = 0.5, jitter: 
 
 def mirror(batch: dict, mirrored: Bool[Tensor, " b"]) -> dict:
     """A copy of the batch with the chosen triplets mirrored left to right: images, maps and intrinsics alike."""
-    batch = dict(batch)
+    batch, width, mirrored = dict(batch), batch["tgt"].shape[-1], mirrored.to(batch["K"].device)
+    column = torch.arange(width, device=mirrored.device)
+    taken = torch.where(mirrored[:, None], width - 1 - column, column)[:, None, None]  # b 1 1 w
     for name in (*FRAMES, *MAPS):
-        if name in batch:  # picture by picture: several times faster than a where over the batch
-            batch[name] = torch.stack(
-                [x.flip(-1) if flipped else x for x, flipped in zip(batch[name], mirrored.tolist(), strict=True)]
-            )
+        if name in batch:
+            batch[name] = batch[name].gather(-1, taken.expand_as(batch[name]))
     K = batch["K"].clone()
-    K[:, 0, 2] = torch.where(mirrored.to(K.device), batch["tgt"].shape[-1] - 1 - K[:, 0, 2], K[:, 0, 2])
+    K[:, 0, 2] = torch.where(mirrored, width - 1 - K[:, 0, 2], K[:, 0, 2])
     return batch | {"K": K}
+
+
+@cache
+def yiq(device: torch.device) -> tuple[Float[Tensor, "3 3"], Float[Tensor, "3 3"]]:
+    """From RGB to YIQ and back; kept, since a copy to the device is waited for."""
+    to_yiq = torch.tensor(RGB_TO_YIQ, device="cpu")
+    return to_yiq.to(device), torch.linalg.inv(to_yiq).to(device)
 
 
 def colour_transform(
@@ -60,7 +69,7 @@ def colour_transform(
         torch.zeros_like(angle),
     )
     chroma = torch.stack([one, zero, zero, zero, cos, -sin, zero, sin, cos]).T.reshape(-1, 3, 3)
-    to_yiq = torch.tensor(RGB_TO_YIQ, device=draw.device)
-    matrix = brightness[:, None, None] * (torch.linalg.inv(to_yiq) @ chroma @ to_yiq)
+    to_yiq, to_rgb = yiq(draw.device)
+    matrix = brightness[:, None, None] * (to_rgb @ chroma @ to_yiq)
     grey = ((to_yiq[0] @ matrix) * mean).sum(1)  # b
     return contrast[:, None, None] * matrix, (1 - contrast) * grey

@@ -38,9 +38,13 @@ def homogeneous_grid(
 def backproject(depth: Float[Tensor, "b 1 h w"], K: Float[Tensor, "b 3 3"]) -> Float[Tensor, "b 3 h w"]:
     """Points of the camera's frame seen at every pixel, depth * K^-1 (x, y, 1), in the unit of depth."""
     height, width = depth.shape[-2:]
-    K_inv = torch.linalg.inv_ex(K).inverse  # inv would wait for the device, to check for a singular matrix
-    rays = K_inv @ homogeneous_grid(height, width, device=depth.device, dtype=depth.dtype)  # b 3 hw
+    rays = inverse_intrinsics(K) @ homogeneous_grid(height, width, device=depth.device, dtype=depth.dtype)  # b 3 hw
     return depth * rays.unflatten(2, (height, width))
+
+
+def inverse_intrinsics(K: Float[Tensor, "b 3 3"]) -> Float[Tensor, "b 3 3"]:
+    """K^-1, unchecked: `torch.linalg.inv` waits for the device, to ask whether a matrix was singular."""
+    return torch.linalg.inv_ex(K).inverse
 
 
 def project(
@@ -86,14 +90,16 @@ def resize_intrinsics(K: Matrix, from_size: tuple[int, ...], to_size: tuple[int,
     array([50. ,  0. , 24.5])
     """
     sy, sx = to_size[0] / from_size[0], to_size[1] / from_size[1]
-    return move_pixels([[sx, 0, (sx - 1) / 2], [0, sy, (sy - 1) / 2], [0, 0, 1]], K)
+    return move_pixels(K, (sx, sy), ((sx - 1) / 2, (sy - 1) / 2))
 
 
 def crop_intrinsics(K: Matrix, top: int, left: int) -> Matrix:
     """Intrinsics ("*b 3 3") of the image without its first `top` rows and `left` columns."""
-    return move_pixels([[1, 0, -left], [0, 1, -top], [0, 0, 1]], K)
+    return move_pixels(K, (1, 1), (-left, -top))
 
 
-def move_pixels(matrix: list[list[float]], K: Matrix) -> Matrix:
-    """Intrinsics after an affine map of the pixel coordinates."""
-    return (K.new_tensor(matrix) if isinstance(K, Tensor) else np.array(matrix, K.dtype)) @ K
+def move_pixels(K: Matrix, factors: tuple[float, float], offsets: tuple[float, float]) -> Matrix:
+    """Intrinsics where a pixel (x, y) becomes (x, y) * factors + offsets."""
+    *axes, last = (K[..., row, :] for row in range(3))
+    rows = [factor * axis + offset * last for axis, factor, offset in zip(axes, factors, offsets, strict=True)]
+    return torch.stack([*rows, last], -2) if isinstance(K, Tensor) else np.stack([*rows, last], -2)

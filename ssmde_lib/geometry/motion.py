@@ -40,7 +40,7 @@ def rigid(motion: Float[Tensor, "b 6"]) -> Float[Tensor, "b 4 4"]:
 
 def assemble(rotation: Float[Tensor, "b 3 3"], translation: Float[Tensor, "b 3"]) -> Float[Tensor, "b 4 4"]:
     """The 4x4 matrix of a rotation and a translation."""
-    last = rotation.new_tensor([0.0, 0.0, 0.0, 1.0]).expand(len(rotation), 1, 4)
+    last = torch.eye(4, device=rotation.device, dtype=rotation.dtype)[3].expand(len(rotation), 1, 4)
     return torch.cat([torch.cat([rotation, translation[..., None]], -1), last], -2)
 
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ssmde_lib.geometry.camera import NEAR, homogeneous_grid
+from ssmde_lib.geometry.camera import NEAR, homogeneous_grid, inverse_intrinsics
 
 BORDER = 0.01  # pixels: rounding must not make the outermost pixels invalid
 
@@ -34,7 +34,7 @@ def reproject(
     """
     height, width = depth_tgt.shape[-2:]
     grid = homogeneous_grid(height, width, device=depth_tgt.device, dtype=depth_tgt.dtype)
-    rays = (K @ T_src_tgt[:, :3, :3] @ torch.linalg.inv(K) @ grid).unflatten(2, (height, width))  # b 3 h w
+    rays = (K @ T_src_tgt[:, :3, :3] @ inverse_intrinsics(K) @ grid).unflatten(2, (height, width))  # b 3 h w
     points = depth_tgt * rays + (K @ T_src_tgt[:, :3, 3:])[..., None]
     depth = points[:, 2:]
     pixels = points[:, :2] / depth.clamp(min=NEAR)
@@ -46,10 +46,9 @@ def reproject(
 def sample(image: Float[Tensor, "b c h w"], pixels: Float[Tensor, "b 2 h2 w2"]) -> Float[Tensor, "b c h2 w2"]:
     """Bilinear values of an image at pixel coordinates; outside of it, the nearest border value."""
     height, width = image.shape[-2:]
-    half = pixels.new_tensor([(width - 1) / 2, (height - 1) / 2])
-    return F.grid_sample(
-        image, pixels.permute(0, 2, 3, 1) / half - 1, mode="bilinear", padding_mode="border", align_corners=True
-    )
+    x, y = pixels.unbind(1)
+    grid = torch.stack([x / ((width - 1) / 2) - 1, y / ((height - 1) / 2) - 1], -1)
+    return F.grid_sample(image, grid, mode="bilinear", padding_mode="border", align_corners=True)
 
 
 def synthesize(

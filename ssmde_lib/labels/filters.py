@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ssmde_lib.errors import UserError
+from ssmde_lib.geometry.camera import inverse_intrinsics
 from ssmde_lib.geometry.motion import inverse
 from ssmde_lib.geometry.relative_depth import CONFIDENT, centred_log_ratio
 from ssmde_lib.geometry.warp import reproject, sample
@@ -36,7 +37,7 @@ def reprojection_error(
     """
     pixels, _, valid = reproject(depth_tgt, K, T_src_tgt)
     there = sample(depth_src, pixels)
-    rays = torch.linalg.inv(K) @ torch.cat([pixels, torch.ones_like(there)], 1).flatten(2)  # b 3 hw
+    rays = inverse_intrinsics(K) @ torch.cat([pixels, torch.ones_like(there)], 1).flatten(2)  # b 3 hw
     T_tgt_src = inverse(T_src_tgt)
     back = T_tgt_src[:, 2:3, :3] @ (rays * there.flatten(2)) + T_tgt_src[:, 2:3, 3:]  # z, b 1 hw
     return (back.view_as(depth_tgt) - depth_tgt).abs() / depth_tgt, valid

@@ -93,7 +93,6 @@ def motion_equations(tgt: Float[Tensor, "b 1 h w"], src: Float[Tensor, "b 1 h w"
 def coordinate_channels(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 2 h w"]:
     """Pixel coordinates from the image's centre, in half widths."""
     height, width = x.shape[-2:]
-    centre = x.new_tensor([(width - 1) / 2, (height - 1) / 2])[:, None, None]
-    return ((pixel_grid(height, width, device=x.device, dtype=x.dtype) - centre) / (width / 2)).expand(
-        len(x), -1, -1, -1
-    )
+    across, down = pixel_grid(height, width, device=x.device, dtype=x.dtype)
+    centred = torch.stack([across - (width - 1) / 2, down - (height - 1) / 2])
+    return (centred / (width / 2)).expand(len(x), -1, -1, -1)
