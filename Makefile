@@ -1,6 +1,8 @@
 # make tutorial [PROFILE=smoke|laptop|kitti_drive|gpu-kitti|gpu-nyu|...]   all notebooks in order, then a book of them
 # make lab | test | lint | types | ablation   JupyterLab | the tests | static checks in seconds | pyright | the ablation grid
 # make test-browser                           JupyterLab and the pages of a run in Chromium, 15 minutes
+# make test-cluster                          tutorial and ablation as jobs of a SLURM cluster on this machine, as root on Debian
+# make gpu-check | wheels                    what a GPU does in nine minutes | packages to carry to one without a network
 # make course | slides                       three editions of the notebooks as zips | four decks with the figures of PROFILE's run
 # make lock | test-fresh                      for maintainers: pin new versions | install and test in empty Debian systems
 #
@@ -23,7 +25,7 @@ RUNS := $(or $(SSMDE_RUNS),$(CURDIR)/runs)
 WHERE := $(if $(CLUSTER),--workflow-profile workflow/profiles/$(CLUSTER),--cores $(CORES))
 SNAKEMAKE := snakemake $(WHERE) --rerun-incomplete --rerun-triggers mtime params --config profile=$(PROFILE)
 INSTALLED := .venv/installed .venv/dinov2 $(addprefix .venv/,$(OPENCV))
-.PHONY: book tutorial lab test test-browser lint types ablation course slides lock test-fresh
+.PHONY: book tutorial lab test test-browser test-cluster gpu-check wheels lint types ablation course slides lock test-fresh
 
 tutorial: $(INSTALLED)
 	$(SNAKEMAKE)
@@ -43,6 +45,18 @@ test: lint types .venv/oracles
 test-browser: $(INSTALLED)
 	@command -v chromium chromium-browser google-chrome >/dev/null || apt-get install --yes --quiet chromium || true
 	pytest -m browser --capture=no --durations=0 tests/browser
+
+# A cluster of one node, with more cores and memory than there are and a GPU that computes nothing.
+test-cluster: $(INSTALLED)
+	@command -v slurmctld >/dev/null || apt-get install --yes --quiet slurm-wlm munge || true
+	pytest -m cluster --capture=no --durations=0 tests/cluster
+
+# By the Python that is there: the machine may have neither a network nor .venv (docs/performance.md).
+gpu-check:
+	python3 benchmarks/gpu_check.py --out $(or $(OUT),runs/gpu_check) $(PARTS:%=--part %)
+
+wheels: $(INSTALLED)
+	python benchmarks/gpu_wheels.py $(CLIP:%=--clip %)
 
 lint: $(INSTALLED)
 	ruff check --quiet

@@ -31,6 +31,8 @@ from ssmde_lib.networks.depth_net import DepthNet
 from ssmde_lib.networks.pose_net import PoseNet
 from ssmde_lib.networks.resnet import ResNetEncoder
 
+MODES = ("no", "default", "reduce-overhead")  # of torch.compile
+
 
 class Step:
     """One optimiser step of the base loss, or of the full stage-1 loss (geometry, ranking, normals), on fixed data.
@@ -50,7 +52,7 @@ class Step:
         source_gradient: str = "none",
         precision: str = "fp32",
         channels_last: bool = False,
-        compile: bool = False,
+        compile: str = "no",
     ):
         torch.manual_seed(0)
         self.data, self.full, self.source_gradient, self.bf16 = (
@@ -59,16 +61,17 @@ class Step:
             source_gradient,
             precision == "bf16",
         )
-        self.depth_net, self.pose_net = DepthNet(width=network_width), PoseNet()
+        device = data["tgt"].device
+        self.depth_net, self.pose_net = DepthNet(width=network_width).to(device), PoseNet().to(device)
         for net in (self.depth_net, self.pose_net):
             if channels_last:
                 net.to(memory_format=torch.channels_last)
-            if compile:
-                net.compile()
+            if compile != "no":
+                net.compile(mode=compile)
         self.params = [*self.depth_net.parameters(), *self.pose_net.parameters()]
         self.optimizer = torch.optim.Adam(self.params, 1e-4, fused=True)
         self.weights = Losses(geometry=0.1, smoothness=1e-3)
-        self.generator, self.coin = torch.Generator().manual_seed(0), torch.Generator().manual_seed(0)
+        self.generator, self.coin = torch.Generator(device).manual_seed(0), torch.Generator().manual_seed(0)
 
     def loss(self) -> Tensor:
         images = {k: self.data[k] for k in ("tgt", "prev", "next")}
@@ -77,7 +80,7 @@ class Step:
             torch.cat([images["prev"], images["next"]]),
             self.data["K"][:, :3, :3].contiguous(),
         )
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
+        with torch.autocast(tgt.device.type, torch.bfloat16, enabled=self.bf16):
             motion = self.pose_net(torch.cat([tgt, tgt]), sources)
             disparities = self.depth_net(tgt)
             source_depths = self.source_depths() if self.full else None
@@ -112,11 +115,12 @@ class Step:
         self.optimizer.step()
         self.optimizer.zero_grad()
 
-    def step(self) -> float:
+    def step(self) -> Tensor:
+        """The loss, which nothing here waits for."""
         loss = self.loss()
         self.backward(loss)
         self.optimise()
-        return loss.item()
+        return loss.detach()
 
     @torch.inference_mode()
     def infer(self) -> Tensor:
@@ -130,7 +134,7 @@ class Step:
 def make(batch: int, height: int, width: int, data: dict[str, Tensor] | None = None, **options) -> Step:
     """A step on `data` (tgt, prev, next "b 3 h w", pseudo "b 1 h w", K "b 4 4"), random where None.
 
-    Options are Step's.
+    On the data's device; options are Step's.
     """
     return Step(random_data(batch, height, width) if data is None else data, **options)
 
@@ -229,7 +233,7 @@ def peak_mib() -> float:
     help="Which sources' depths carry a gradient.",
 )
 @click.option("--channels-last", is_flag=True)
-@click.option("--compile", is_flag=True)
+@click.option("--compile", type=click.Choice(MODES), default="no", is_flag=False, flag_value="default")
 @click.option("--repeats", default=3)
 @click.option(
     "--reference/--no-reference",

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -123,6 +124,7 @@ def test_what_waits_in_the_backward_pass_is_counted():
 @pytest.mark.parametrize("precision", ["no", "bf16"])
 @pytest.mark.parametrize("name", [name for name in LOSSES if name not in JUSTIFIED])
 def test_no_step_waits_on_a_gpu(name, precision, tmp_path):
+    AcceleratorState._reset_state()  # one process otherwise has one precision
     steps = itertools.count(1)
 
     def prepare(items, generator):

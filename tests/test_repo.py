@@ -162,6 +162,7 @@ def test_gpu_profile_holds_the_published_recipes(name):
             step,
         )
         assert (recipe["layers"], recipe["width"], recipe["protocol_name"]) == (18, 64, name)
+        assert (recipe["encoder"], recipe["precision"]) == ("efficientnet_lite0", "bf16")
     assert profile_parameters(ROOT, f"gpu-{name}", "07_multiview_mask")["frame_stride"] == step
     assert profile_parameters(ROOT, f"gpu-{name}", "09_benchmark")["protocol_name"] == name
     assert profile_parameters(ROOT, f"gpu-{name}", "02_pseudo_depth")["provider"] == "leres"

@@ -120,7 +120,8 @@ class LiteralStep:
 
         torch.manual_seed(0)
         self.rigid, self.data, self.full = rigid, data, loss == "full"
-        self.depth_net, self.pose_net = DepthNet(), ResNetPose()
+        device = data["tgt"].device
+        self.depth_net, self.pose_net = DepthNet().to(device), ResNetPose().to(device)
         self.params = [*self.depth_net.parameters(), *self.pose_net.parameters()]
         self.optimizer = torch.optim.Adam(self.params, 1e-4, foreach=False)
 
@@ -139,7 +140,9 @@ class LiteralStep:
         if self.full:
             from ssmde_lib.losses import normal_loss, ranking_loss
 
-            loss = loss + 0.1 * ranking_loss(depths[0], self.data["pseudo"], torch.Generator().manual_seed(0))
+            loss = loss + 0.1 * ranking_loss(
+                depths[0], self.data["pseudo"], torch.Generator(depths[0].device).manual_seed(0)
+            )
             loss = loss + 0.1 * normal_loss(depths[0], self.data["pseudo"], K)
         return loss
 
@@ -148,4 +151,4 @@ class LiteralStep:
         loss = self.loss()
         loss.backward()
         self.optimizer.step()
-        return loss.item()
+        return loss.detach()
