@@ -16,7 +16,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ssmde_lib.losses.config import Losses
 from ssmde_lib.training.batch import prepare_batch
 from ssmde_lib.training.schedule import Schedule
-from tests.test_training import PRIOR, STEPS, Moving, run
+from tests.test_training import PRIOR, Moving, run
+from tests.test_training_devices import STEPS
 
 aten = torch.ops.aten
 # Values read (float, int, bool, item), results whose size depends on values, and factorisations that check for success.

@@ -4,7 +4,7 @@ Pixel centres are integers and the top-left one is (0, 0); x points right, y dow
 "Conventions").
 """
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -102,4 +102,5 @@ def move_pixels(K: Matrix, factors: tuple[float, float], offsets: tuple[float, f
     """Intrinsics where a pixel (x, y) becomes (x, y) * factors + offsets."""
     *axes, last = (K[..., row, :] for row in range(3))
     rows = [factor * axis + offset * last for axis, factor, offset in zip(axes, factors, offsets, strict=True)]
-    return torch.stack([*rows, last], -2) if isinstance(K, Tensor) else np.stack([*rows, last], -2)
+    stack: Any = torch.stack if isinstance(K, Tensor) else np.stack
+    return stack([*rows, last], -2)

@@ -80,7 +80,7 @@ def label_clip(
         pictures = images if size == sizes[1] else F.interpolate(images, size, mode="area")
         swept, depth, prior = (resize(x, size) for x in (swept, depth, prior))
         swept, confidence, parallax, motions = sweep_clip(
-            pictures, swept, resize_intrinsics(K, sizes[1], size), motions, depths_tried(*tried)
+            pictures, swept, resize_intrinsics(K, sizes[1], size), motions, depths_tried(*tried, swept.device)
         )
     label = bound_by_prior(swept, prior, confidence) if bounded else swept
     K = K.expand(len(images), -1, -1)
@@ -176,9 +176,9 @@ def sweep_costs(
     return box(cost, COST_RADIUS), parallax
 
 
-def depths_tried(count: int, span: float) -> Float[Tensor, " k"]:
+def depths_tried(count: int, span: float, device: torch.device | str = "cpu") -> Float[Tensor, " k"]:
     """Factors to the depth swept around: even in logarithm, from 1 / `span` to `span`."""
-    return torch.linspace(-math.log(span), math.log(span), count).exp()
+    return torch.linspace(-math.log(span), math.log(span), count, device=device).exp()
 
 
 def displacement(near: tuple[Tensor, Tensor, Tensor], far: tuple[Tensor, Tensor, Tensor]) -> Float[Tensor, " b"]:

@@ -78,9 +78,10 @@ def test_the_ablation_runs_as_jobs(cluster, tmp_path):
     assert list((tmp_path / "results/ablation/smoke").glob("*.md"))
 
 
-def running_job() -> str | None:
-    """The one job that runs."""
-    return output("squeue", "--noheader", "--states=running", "--format=%i").strip() or None
+def running_job(rule: str) -> str:
+    """The job of a rule that runs."""
+    jobs = output("squeue", "--noheader", "--states=running", "--format=%i %k").splitlines()
+    return next(job for job, comment in map(str.split, jobs) if comment == f"rule_{rule}")
 
 
 ENDINGS = {
@@ -106,7 +107,7 @@ def test_a_training_goes_on_in_the_next_job(ending, cluster, tmp_path):
         words, cwd=root, env=environment(cluster) | {"SSMDE_RUNS": ""}, stdout=said, stderr=said
     ) as snakemake:
         wait_for(lambda: noted.is_file() and len(noted.read_text().splitlines()) > 12, seconds=300)
-        output(*(word.format(job=running_job()) for word in ENDINGS[ending]))
+        output(*(word.format(job=running_job("00_first")) for word in ENDINGS[ending]))
     assert snakemake.returncode == 0, (tmp_path / "said.txt").read_text()[-3000:]
     attempts: dict[str, list[int]] = {}
     for process, step in map(str.split, noted.read_text().splitlines()):
