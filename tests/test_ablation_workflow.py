@@ -38,6 +38,7 @@ def root(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("ablation")
     (root / "notebooks").symlink_to(REPOSITORY / "notebooks")
     (root / "configs").symlink_to(REPOSITORY / "configs")
+    (root / "docs").symlink_to(REPOSITORY / "docs")  # which the executed copies lead to
     (root / "workflow").mkdir()
     (root / "workflow" / "ablation.smk").symlink_to(REPOSITORY / "workflow" / "ablation.smk")
     write_spec(root)

@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 import torch
 from reference import loader as literal
+from torch.utils.data import default_collate
 
 from ssmde_lib.data.augment import FRAMES, colour_transform
 from ssmde_lib.data.layout import Clip
-from ssmde_lib.data.triplets import Triplets
+from ssmde_lib.data.resident import ResidentTriplets, resident
+from ssmde_lib.data.triplets import FrameCache, Triplets
 from ssmde_lib.errors import UserError
 
 
@@ -54,3 +56,29 @@ def test_only_listed_targets_are_items(clip):
     assert Triplets([Clip(clip.path)], size=(64, 192), memory=0).index == [(0, 3)]
     with pytest.raises(UserError, match="too few frames for triplets with step 2"):
         Triplets([Clip(clip.path)], size=(64, 192), frame_stride=2)
+
+
+def test_what_lies_on_a_device_are_the_items_that_a_loader_gives(clip):
+    (clip.path / "clip.json").write_text(json.dumps({"targets": [1, 3]}))
+    triplets = Triplets([clip, Clip(clip.path)], size=(64, 192))
+    pixels = torch.rand(5, 64, 192, generator=torch.Generator().manual_seed(0))
+    triplets.pseudo = [FrameCache(lambda i: pixels[i], range(5), True)] * 2
+    triplets.labels = [FrameCache(lambda i: (1 + pixels[i].half(), pixels[i] > 0.5), range(5), True)] * 2
+    there = ResidentTriplets(triplets, torch.device("cpu"))
+    indices = [3, 0, 2, 2]
+    expected = default_collate([triplets[i] for i in indices])
+    found = there[indices]
+    assert found.keys() == expected.keys() >= {"relative_depth", "teacher_mask"}
+    assert all(torch.equal(found[name], value) and found[name].dtype == value.dtype for name, value in expected.items())
+
+
+@pytest.mark.parametrize(
+    ("device", "memory", "free", "fits"),
+    [("cuda", 1e9, 1e9, True), ("cuda", 1e9, 1e5, False), ("cuda", 0, 1e9, False), ("cpu", 1e9, 1e9, False)],
+)
+def test_only_a_small_data_set_goes_to_a_gpu(clip, monkeypatch, device, memory, free, fits):
+    """One that is held in memory and takes less than a quarter of what is free there."""
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 80e9))
+    monkeypatch.setattr(ResidentTriplets, "__init__", lambda self, triplets, device: None)
+    triplets = Triplets([clip], size=(64, 192), memory=memory)
+    assert (resident(triplets, torch.device(device)) is not None) == fits

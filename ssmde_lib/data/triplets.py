@@ -66,7 +66,8 @@ class Triplets(Dataset):
         if pseudo:
             tell_inverse_depth(clips, self.index, pseudo)
         bytes_a_pixel = 3 + 4 * bool(pseudo) + 3 * bool(labels)
-        held = height * width * sum(map(len, clips)) * bytes_a_pixel <= memory
+        self.bytes = height * width * sum(map(len, clips)) * bytes_a_pixel
+        self.held = held = self.bytes <= memory
         self.images = [FrameCache(partial(read_frame, clip, size=self.size), range(len(clip)), held) for clip in clips]
         self.intrinsics = [torch.from_numpy(resize_intrinsics(clip.K, clip.size, self.size)).float() for clip in clips]
         self.pseudo = (

@@ -25,19 +25,16 @@ from ssmde_lib.pipeline.staleness import code_digest, read_record
 def passing_signals_on(kernels: list) -> Iterator[list]:
     """Pass the first SIGINT or SIGTERM on to the kernel as SIGTERM and wait, so that training can save its state.
 
-    Yields the list of signals received; a second signal ends the program as usual.
+    Yields the list of signals received. A second Ctrl-C ends the program as usual; SIGTERM comes twice where a cluster
+    ends a job that is out of time.
     """
     stopped, previous = [], {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
-    def restore() -> None:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
     def pass_on(number: int, frame) -> None:
         stopped.append(number)
-        restore()
+        signal.signal(signal.SIGINT, previous[signal.SIGINT])
         for kernel in kernels:
-            if kernel.has_kernel:
+            if kernel.has_kernel and len(stopped) == 1:
                 os.kill(kernel.provisioner.pid, signal.SIGTERM)
 
     for number in previous:
@@ -45,7 +42,8 @@ def passing_signals_on(kernels: list) -> Iterator[list]:
     try:
         yield stopped
     finally:
-        restore()
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def complete(path: Path, overrides: dict, runs: Path) -> dict:
@@ -89,6 +87,7 @@ def run_notebook(name: str, overrides: dict, output: Path | None = None, attempt
     run_folder = runs_folder(root) / overrides["run"]
     output = (output or run_folder / "notebooks" / path.name).resolve()
     make_folder(output.parent)
+    make_folder(run_folder)
     if (root / "docs").is_dir() and not (run_folder / "docs").exists():  # where links of the executed copies lead
         (run_folder / "docs").symlink_to(root / "docs")
     for attempt in range(attempts):

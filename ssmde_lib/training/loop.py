@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from ssmde_lib.data.resident import resident
 from ssmde_lib.errors import UserError, translate_errors
 from ssmde_lib.training.batch import Batch, prepare_batch
 from ssmde_lib.training.schedule import Schedule, StepSampler, seeded
@@ -144,10 +145,16 @@ def minimised(accelerator: Accelerator, model: nn.Module, optimizer) -> Iterator
 def load_items(
     accelerator: Accelerator, data: Dataset, schedule: Schedule, seed: int, start: int
 ) -> Iterator[dict[str, Tensor]]:
-    """The collated items of the micro-batches of this process from step `start` on, on its device."""
+    """The collated items of the micro-batches of this process from step `start` on, on its device.
+
+    A data set that fits stays there; of another one the items are loaded, and copied while the device computes.
+    """
     device, process = accelerator.device, accelerator.process_index
     count = len(data)  # pyright: ignore[reportArgumentType] torch types its map-style data sets without a length
     sampler = StepSampler(count, schedule, seed, start, process, accelerator.num_processes)
+    if there := resident(data, device):
+        yield from map(there.__getitem__, sampler)
+        return
     pinned = device.type == "cuda"
     for batch in DataLoader(data, batch_sampler=sampler, num_workers=schedule.workers, pin_memory=pinned):
         yield {key: value.to(device, non_blocking=True) for key, value in batch.items()}
@@ -168,9 +175,10 @@ def agree(accelerator: Accelerator, flags: tuple[bool, ...], logged: bool) -> li
 
 @contextmanager
 def stop_signals() -> Iterator[list[str]]:
-    """A list that the first SIGTERM or Ctrl-C puts its name into; a second one acts as before.
+    """A list that SIGTERM or Ctrl-C puts its name into; a second Ctrl-C acts as before.
 
-    Only in the main thread: elsewhere Python allows no handlers.
+    SIGTERM may come several times: a cluster sends it to every process of a job, and `ssmde run` passes it on. Only in
+    the main thread: elsewhere Python allows no handlers.
     """
     stopped: list[str] = []
     if threading.current_thread() is not threading.main_thread():
@@ -179,7 +187,7 @@ def stop_signals() -> Iterator[list[str]]:
 
     def stop(number, frame):
         stopped.append({signal.SIGINT: "Ctrl-C"}.get(number, signal.Signals(number).name))
-        signal.signal(number, before[number])
+        signal.signal(signal.SIGINT, before[signal.SIGINT])
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
