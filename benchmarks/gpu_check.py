@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tarfile
 import time
+import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -160,11 +161,19 @@ def summary(used: list[list[float]]) -> dict:
 
 
 def install(site: Path, wheels: list[Path]) -> dict[str, str]:
-    """Install the wheels beside this Python's packages; the environment that finds them and `ssmde`."""
+    """Install the wheels beside this Python's packages; the environment that finds them and `ssmde`.
+
+    The library itself stays where it is: only its name and needs, which records list, and its program are put there.
+    """
     (site / "bin").mkdir(parents=True)
     words = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--no-compile"]
     if wheels:
         subprocess.run([*words, "--target", str(site), *map(str, wheels)], check=True)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    about = [f"Name: {project['name']}", f"Version: {project['version']}"]
+    about += [f"Requires-Dist: {needed}" for needed in project["dependencies"]]
+    (site / "ssmde.dist-info").mkdir()
+    (site / "ssmde.dist-info" / "METADATA").write_text("\n".join(["Metadata-Version: 2.1", *about, ""]))
     program = site / "bin" / "ssmde"
     program.write_text(f'#!/bin/sh\nexec {sys.executable} -m ssmde_lib.cli "$@"\n')
     program.chmod(0o755)

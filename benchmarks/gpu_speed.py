@@ -83,8 +83,6 @@ def seconds_a_call(function, repeats: int) -> float:
 
 def busy(function, repeats: int = 5) -> dict:
     """Share of the time in which the GPU computes, kernels a call, and the five operations that take longest."""
-    if DEVICE.type != "cuda":
-        return {}
     with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as found:
         began = time.perf_counter()
         for _ in range(repeats):
@@ -129,7 +127,9 @@ def steps(batch: int, height: int, width: int, network_width: int, repeats: int,
                 step = make(batch, height, width, data, loss=loss, network_width=network_width, **options)
                 rate = batch / seconds_a_call(step.step, repeats)
                 rates = {"images_per_s": round(rate, 1), "times_the_reference": round(rate / reference[loss], 2)}
-                say(step=name, loss=loss, **rates, peak_mib=peak_mib(), **busy(step.step))
+                say(step=name, loss=loss, **rates, peak_mib=peak_mib())
+                if DEVICE.type == "cuda":
+                    say(step=name, loss=loss, **busy(step.step))
             except Exception as error:  # a setting that fails says so, and the next one is measured
                 say(step=name, loss=loss, failed=f"{type(error).__name__}: {str(error)[:300]}")
 
@@ -168,6 +168,11 @@ def gpu_recipes() -> dict[str, dict]:
     return {name: size | {"batch": sets[name]["common"]["batch_size"]} for name, size in sizes.items()}
 
 
+def network(width: int, shrink: int) -> Architecture:
+    """The network of the recipes; a small one where the sizes are divided."""
+    return Architecture(width=width, encoder="efficientnet_lite0") if shrink == 1 else Architecture(width=8)
+
+
 def trained(data, architecture: Architecture, losses: Losses, schedule: Schedule) -> tuple[torch.nn.Module, dict]:
     """A training as the notebooks do it; the rate leaves out its first quarter."""
     times, model = [], architecture.build(0)
@@ -189,14 +194,14 @@ def trained(data, architecture: Architecture, losses: Losses, schedule: Schedule
 @click.option("--iterations", default=60)
 @click.option("--shrink", default=1, help="Divide the sizes, for a machine without a GPU.")
 def recipes(precision: str, iterations: int, shrink: int) -> None:
-    """Memory and speed of every recipe with all its losses."""
-    resnet, lite = Architecture(width=64 // shrink), Architecture(encoder="efficientnet_lite0")
-    found = {name: (resnet, one) for name, one in gpu_recipes().items()}
-    found |= {"laptop": (lite if shrink == 1 else resnet, {"height": 64, "width": 192, "batch": 6})}
-    for name, (architecture, one) in found.items():
+    """Memory and speed of every recipe with all its losses, its frames through eight loader processes."""
+    found = {name: (64, one) for name, one in gpu_recipes().items()}
+    found |= {"laptop": (24, {"height": 64, "width": 192, "batch": 6})}
+    for name, (network_width, one) in found.items():
         height, width = (max(32, one[side] // shrink // 32 * 32) for side in ("height", "width"))
-        schedule = Schedule(iterations, one["batch"], warmup=0.0, precision=precision, log_every=iterations)
-        _, rates = trained(RandomTriplets(height, width), architecture, FULL, schedule)
+        options = {"precision": precision, "workers": 8 // shrink, "log_every": iterations}
+        schedule = Schedule(iterations, one["batch"], warmup=0.0, **options)
+        _, rates = trained(RandomTriplets(height, width), network(network_width, shrink), FULL, schedule)
         say(recipe=name, size=[height, width], batch=one["batch"], precision=precision, **rates)
 
 
@@ -206,7 +211,7 @@ def recipes(precision: str, iterations: int, shrink: int) -> None:
 @click.option("--iterations", default=300)
 @click.option("--shrink", default=1, help="Divide the size, for a machine without a GPU.")
 def kitti(data: Path | None, picture: Path, iterations: int, shrink: int) -> None:
-    """The base training of PROFILE=gpu-kitti, in bf16 and with eight loader processes."""
+    """The base training of PROFILE=gpu-kitti in bf16, its few frames on the device."""
     one = gpu_recipes()["kitti"]
     size = one["height"] // shrink // 32 * 32, one["width"] // shrink // 32 * 32
     with tempfile.TemporaryDirectory() as folder:
@@ -216,8 +221,8 @@ def kitti(data: Path | None, picture: Path, iterations: int, shrink: int) -> Non
             write_world(data, "street", splits, frames=12, height=size[0], width=size[1])
         clips = find_clips(data, "train")
         triplets = Triplets(clips, size=size)
-        schedule = Schedule(iterations, one["batch"], 1e-4, precision="bf16", workers=8 // shrink, log_every=iterations)
-        model, rates = trained(triplets, Architecture(width=64 // shrink), Losses(direct_pose_iterations=2), schedule)
+        schedule = Schedule(iterations, one["batch"], 1e-4, precision="bf16", log_every=iterations)
+        model, rates = trained(triplets, network(64, shrink), Losses(direct_pose_iterations=2), schedule)
         frame = triplets[0]["tgt"]
         with torch.inference_mode():
             net = model.depth_net.eval()

@@ -3,11 +3,13 @@
 import importlib.util
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import tarfile
 import time
+from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
@@ -94,6 +96,19 @@ def test_finished_notebooks_are_archived_as_they_come(check, tmp_path):
             assert f"notebooks/{name}.ipynb" in file.getnames()
 
 
+def test_what_is_not_installed_has_its_program_and_its_needs(check, tmp_path):
+    """The needs, whose versions every stage records."""
+    environment = check.install(tmp_path / "site", [])
+    (found,) = distributions(name="ssmde", path=[str(tmp_path / "site")])
+    assert {"torch", "papermill"} <= set(found.requires)
+    program = shutil.which("ssmde", path=environment["PATH"])
+    assert Path(program).parent == tmp_path / "site" / "bin"
+    assert (
+        "Usage: "
+        in subprocess.run([program, "--help"], env=environment, check=True, capture_output=True, text=True).stdout
+    )
+
+
 @pytest.mark.parametrize("part", ["steps", "kitti", "recipes", "tutorial"])
 def test_the_parts_run_at_their_least_size(part, tmp_path):
     words = [sys.executable, str(SCRIPT), "--tiny", "--cores", "1", "--part", part, "--out", str(tmp_path)]
@@ -101,7 +116,7 @@ def test_the_parts_run_at_their_least_size(part, tmp_path):
     assert done.stdout.endswith(f"{part}: finished\n"), done.stderr + (tmp_path / "log.txt").read_text()[-3000:]
     results = json.loads((tmp_path / "report.json").read_text())["parts"][part]["results"]
     if part == "steps":
-        measured = {(one["step"], one["loss"]) for one in results[1:] if one["images_per_s"] > 0}
+        measured = {(one["step"], one["loss"]) for one in results[1:] if one.get("images_per_s", 0) > 0}
         assert {(name, loss) for name in load("gpu_speed").EAGER for loss in ("base", "full")} < measured
     if part == "recipes":
         assert {one["recipe"] for one in results[1:]} == {"kitti", "nyu", "ddad", "bonn", "tum", "laptop"}
