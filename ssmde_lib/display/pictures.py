@@ -74,11 +74,11 @@ def panel(pictures: dict[str, UInt8[np.ndarray, "h w 3"]], columns: int = 2) -> 
 
 
 def write_thumbnails(run_folder: Path, out: Path) -> list[Path]:
-    """The largest figure of each executed notebook, made small."""
+    """The most colourful figure of each executed notebook, made small: pictures tell more than curves there."""
     written = []
     for path in sorted((run_folder / "notebooks").glob("*.ipynb")):
         if figures := figures_of(nbformat.read(path, as_version=4)):
-            figure = max(figures, key=lambda image: image.width * image.height)
+            figure = max(figures, key=lambda image: np.asarray(image.convert("HSV"))[..., 1].sum(dtype=int))
             figure.thumbnail(THUMBNAIL)
             written.append(out / f"{path.stem.split('_')[0]}.webp")
             figure.save(written[-1], quality=75)
