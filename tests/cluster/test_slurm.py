@@ -75,7 +75,9 @@ def test_the_ablation_runs_as_jobs(cluster, tmp_path):
             (tmp_path / entry.name).symlink_to(entry)
     shutil.copytree(REPOSITORY / "workflow", tmp_path / "workflow")
     make(tmp_path, "ablation", cluster)
-    assert list((tmp_path / "results/ablation/smoke").glob("*.md"))
+    jobs = {path.stem for path in (tmp_path / "results/ablation/smoke/street").glob("*_seed0.json")}
+    assert jobs == {"base_seed0", "teacher_seed0", "student_prior_order_seed0"}
+    assert (RUNS / "ablation/smoke/A3_ablation/stage.json").is_file()
 
 
 def running_job(rule: str) -> str:
