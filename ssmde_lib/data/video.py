@@ -125,8 +125,7 @@ def video_facts(path: Path) -> tuple[int, float]:
         capture = cv2.VideoCapture(str(path))
         count, fps = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), capture.get(cv2.CAP_PROP_FPS)
         stated = count > 0 and 0 < fps <= MAX_FPS
-        capture.set(cv2.CAP_PROP_POS_FRAMES, count - 1)
-        if not (stated and capture.grab()):
+        if not (stated and capture.set(cv2.CAP_PROP_POS_FRAMES, count - 1) and capture.grab()):
             capture, times = cv2.VideoCapture(str(path)), []
             while capture.grab():
                 times.append(capture.get(cv2.CAP_PROP_POS_MSEC))
