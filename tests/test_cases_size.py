@@ -13,7 +13,7 @@ from ssmde_lib.inference import consistency
 from ssmde_lib.inference.clips import predict_motion
 from ssmde_lib.inference.consistency import measure_consistency
 from ssmde_lib.inference.sources import batches
-from ssmde_lib.inference.writers import VideoFile, write_point_cloud
+from ssmde_lib.inference.writers import VideoFile, side_by_side, write_point_cloud
 from ssmde_lib.labels.filters import Filter
 from ssmde_lib.networks import checkpoint
 from ssmde_lib.pipeline import stages
@@ -27,10 +27,11 @@ def test_4k_is_predicted_two_frames_at_once(tmp_path):
 
 
 def test_the_video_of_4k_is_one_that_a_browser_plays(tmp_path):
-    video = VideoFile(tmp_path / "a.webm", 10)
-    video.write(np.full((2160, 7680, 3), 90, np.uint8))
+    frame, video = np.full((2160, 3840, 3), 90, np.uint8), VideoFile(tmp_path / "a.webm", 10)
+    video.write(side_by_side(frame, frame))
     video.close()
-    assert cv2.VideoCapture(str(tmp_path / "a.webm")).read()[1].shape == (540, 1920, 3)
+    assert cv2.VideoCapture(str(tmp_path / "a.webm")).read()[1].shape == (360, 1280, 3)
+    assert side_by_side(frame[:1000], frame[:1000]).shape == (666, 1280, 3), "wide pictures stand above each other"
 
 
 def test_a_cloud_of_50_megapixels_stays_below_20_megabytes(tmp_path):

@@ -19,7 +19,7 @@ from ssmde_lib.threads import cores
 
 PREDICTION = "prediction.json"
 MAX_POINTS = 1_000_000  # of a point cloud, where no stride is given, and of what medians are taken over
-VIDEO_SIDE = 1920  # pixels of a video's longer side: VP9 takes 5 s a frame for two of 4K side by side
+VIDEO_SIDE = 1280  # pixels of a video's longer side: VP9 takes 5 s a frame for two of 4K side by side
 
 
 def thin(depth: np.ndarray, stride: int | None = None) -> np.ndarray:
@@ -87,6 +87,17 @@ def write_point_cloud(
     Path(path).write_bytes(("\n".join([*header, "end_header"]) + "\n").encode() + points.tobytes())
 
 
+def side_by_side(image: UInt8[np.ndarray, "h w 3"], colours: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "H W 3"]:
+    """Both in one picture, wide ones above each other, shrunk to VIDEO_SIDE."""
+    height, width = image.shape[:2]
+    shrink = VIDEO_SIDE / max((2 * height, width) if width > 2 * height else (height, 2 * width))
+    pictures = [image, colours]
+    if shrink < 1:
+        size = round(shrink * width), round(shrink * height)
+        pictures = [cv2.resize(picture, size, interpolation=cv2.INTER_AREA) for picture in pictures]
+    return np.concatenate(pictures, 0 if width > 2 * height else 1)
+
+
 class VideoFile:
     """A VP9 .webm, which all current browsers play and OpenCV's wheels can write (they have no H.264 encoder)."""
 
@@ -94,9 +105,7 @@ class VideoFile:
         self.path, self.fps, self.writer = Path(path), fps, None
 
     def write(self, picture: UInt8[np.ndarray, "h w 3"]) -> None:
-        """Append an RGB picture, shrunk to VIDEO_SIDE; odd sides lose a line, as the codec needs even ones."""
-        if (shrink := VIDEO_SIDE / max(picture.shape)) < 1:
-            picture = cv2.resize(picture, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
+        """Append an RGB picture; odd sides lose a line, as the codec needs even ones."""
         picture = picture[: picture.shape[0] // 2 * 2, : picture.shape[1] // 2 * 2]
         if self.writer is None:
             with quiet_opencv():  # it complains of the tag, and takes the right codec all the same
@@ -150,8 +159,7 @@ class PredictionWriter:
             partial(write_picture, self.out / "colour" / f"{name}.png", colours),
         ]
         if self.video:
-            both = np.concatenate([image, colours], 0 if image.shape[1] > 2 * image.shape[0] else 1)
-            tasks.append(partial(self.video.write, both))
+            tasks.append(lambda video=self.video: video.write(side_by_side(image, colours)))
         K = self.camera(name, depth.shape) if self.camera else None
         if K is not None:
             cloud, far = self.out / "cloud" / f"{name}.ply", 0.99 * self.max_depth
