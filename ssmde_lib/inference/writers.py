@@ -159,7 +159,7 @@ class PredictionWriter:
             partial(write_picture, self.out / "colour" / f"{name}.png", colours),
         ]
         if self.video:
-            tasks.append(lambda video=self.video: video.write(side_by_side(image, colours)))
+            tasks.append(partial(self.video.write, side_by_side(image, colours)))
         K = self.camera(name, depth.shape) if self.camera else None
         if K is not None:
             cloud, far = self.out / "cloud" / f"{name}.ply", 0.99 * self.max_depth
