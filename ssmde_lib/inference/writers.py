@@ -22,9 +22,14 @@ MAX_POINTS = 1_000_000  # of a point cloud, where no stride is given, and of wha
 VIDEO_SIDE = 1280  # pixels of a video's longer side: VP9 takes 5 s a frame for two of 4K side by side
 
 
-def thin(depth: np.ndarray, stride: int | None = None) -> np.ndarray:
-    """Every `stride`-th pixel of a row and a column, by default of as few as make MAX_POINTS."""
-    stride = stride or ceil(sqrt(depth.size / MAX_POINTS))
+def stride_to_few(depth: np.ndarray) -> int:
+    """The least stride along rows and columns that leaves MAX_POINTS of a map, or about as many."""
+    return ceil(sqrt(depth.size / MAX_POINTS))
+
+
+def thin(depth: np.ndarray) -> np.ndarray:
+    """The map at that stride."""
+    stride = stride_to_few(depth)
     return depth[::stride, ::stride]
 
 
@@ -75,7 +80,7 @@ def write_point_cloud(
     Points beyond `far` are left out; of a row and a column only every `stride`-th pixel is written, by default of as
     few as make a million points: a frame of 4K then has 14 MB.
     """
-    stride = stride or ceil(sqrt(depth.size / MAX_POINTS))
+    stride = stride or stride_to_few(depth)
     y, x = np.mgrid[: depth.shape[0] : stride, : depth.shape[1] : stride]
     depth, image = depth[::stride, ::stride], image[::stride, ::stride]
     keep = depth < (far or np.inf)

@@ -35,7 +35,7 @@ BOUNDS = (1.15, 1.05)  # factors to the prior by which it may be nearer, and far
 PARALLAX = 0.5  # pixels that a sweep must move the median pixel by, in some view
 CONSISTENT = 0.1  # difference in log depth up to which two frames' labels agree
 BATCH_PIXELS = 2**17  # that are computed at once
-# All of these that change a label.
+# Those of them that were chosen by comparing labels; the record of a student names them.
 RECIPE = {"distances": DISTANCES, "sweeps": (COARSE, FINE), "unsure": UNSURE, "bounds": BOUNDS}
 
 
