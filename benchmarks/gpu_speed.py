@@ -173,8 +173,8 @@ def network(width: int, shrink: int) -> Architecture:
     return Architecture(width=width, encoder="efficientnet_lite0") if shrink == 1 else Architecture(width=8)
 
 
-def trained(data, architecture: Architecture, losses: Losses, schedule: Schedule) -> tuple[torch.nn.Module, dict]:
-    """A training as the notebooks do it; the rate leaves out its first quarter."""
+def trained(data, architecture: Architecture, losses: Losses, schedule: Schedule):
+    """A training as the notebooks do it: model, log, rates; the rates leave out its first quarter."""
     times, model = [], architecture.build(0)
 
     def watch(model, records, step):
@@ -186,7 +186,7 @@ def trained(data, architecture: Architecture, losses: Losses, schedule: Schedule
         log = train(model, Objective(losses, model), data, schedule, seed=0, folder=Path(folder), watch=watch)
     rate = (schedule.steps - schedule.steps // 4) / (times[1] - times[0])
     rates = {"steps_per_s": round(rate, 2), "images_per_s": round(rate * schedule.batch_size, 1)}
-    return model, rates | {"peak_mib": peak_mib(), "loss": round(log[-1]["photometric"], 4)}
+    return model, log, rates | {"peak_mib": peak_mib()}
 
 
 @main.command()
@@ -201,7 +201,7 @@ def recipes(precision: str, iterations: int, shrink: int) -> None:
         height, width = (max(32, one[side] // shrink // 32 * 32) for side in ("height", "width"))
         options = {"precision": precision, "workers": 8 // shrink, "log_every": iterations}
         schedule = Schedule(iterations, one["batch"], warmup=0.0, **options)
-        _, rates = trained(RandomTriplets(height, width), network(network_width, shrink), FULL, schedule)
+        _, _, rates = trained(RandomTriplets(height, width), network(network_width, shrink), FULL, schedule)
         say(recipe=name, size=[height, width], batch=one["batch"], precision=precision, **rates)
 
 
@@ -222,13 +222,20 @@ def kitti(data: Path | None, picture: Path, iterations: int, shrink: int) -> Non
         clips = find_clips(data, "train")
         triplets = Triplets(clips, size=size)
         schedule = Schedule(iterations, one["batch"], 1e-4, precision="bf16", log_every=iterations)
-        model, rates = trained(triplets, network(64, shrink), Losses(direct_pose_iterations=2), schedule)
+        model, log, rates = trained(triplets, network(64, shrink), Losses(direct_pose_iterations=2), schedule)
         frame = triplets[0]["tgt"]
         with torch.inference_mode():
             net = model.depth_net.eval()
             depth = net.depth(net(frame[None].to(DEVICE).float() / 255)[0])[0]
     Image.fromarray(np.vstack([frame.permute(1, 2, 0).numpy(), colourise(depth)])).save(picture)
-    say(recipe="gpu-kitti", data=clips[0].name, iterations=iterations, size=list(size), **rates)
+    say(
+        recipe="gpu-kitti",
+        data=clips[0].name,
+        iterations=iterations,
+        size=list(size),
+        loss=log[-1]["photometric"],
+        **rates,
+    )
 
 
 if __name__ == "__main__":

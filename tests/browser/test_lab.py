@@ -117,14 +117,15 @@ def test_a_scrubber_shows_another_picture(executed, seen, name):
 
 
 @pytest.mark.parametrize(
-    ("name", "sliders", "image"), [("03_view_synthesis", 1, True), ("05_dynamic_scenes", 2, False)]
+    ("name", "touched"),
+    [("03_view_synthesis", ["slider image"]), ("05_dynamic_scenes", ["slider"] * 2), ("07_multiview_mask", ["image"])],
 )
-def test_sliders_and_a_clicked_pixel_change_the_figure(executed, seen, name, sliders, image):
+def test_sliders_and_a_clicked_pixel_change_the_figure(executed, seen, name, touched):
     page, errors = executed(name)[:2]
-    for place in range(sliders):
+    for place, parts in enumerate(touched):
         box = reach(page, ".widget-vbox:has(.widget-html img)", place)
-        acts = [partial(box.locator(".noUi-handle").press, "ArrowRight")]
-        if image:
+        acts = [partial(box.locator(".noUi-handle").press, "ArrowRight")] if "slider" in parts else []
+        if "image" in parts:
             picture = box.locator("[role=application]")
             acts += [partial(picture.click, position={"x": 200, "y": 150}), partial(picture.press, "ArrowRight")]
         for act in acts:

@@ -23,6 +23,15 @@ def test_no_serious_violation_of_accessibility(page, run, width, seen, name):
     assert not told
 
 
+def test_letters_of_figures_can_be_read_on_a_telephone(page, run, seen):
+    """A figure of letters of 10 points is shown at 6.5 inches of 100 pixels or more: 9 pixels; the page stays narrow."""
+    open_page(page, run, "notebooks/05_dynamic_scenes", width=400)
+    figures = page.locator(".cell_output .image-reference img, .cell_output figure img:not([style*=pixelated])").all()
+    assert figures and all(figure.bounding_box()["width"] >= 600 for figure in figures)
+    assert page.evaluate("document.scrollingElement.scrollWidth") <= 400
+    page.screenshot(path=f"{seen}.png", full_page=True)
+
+
 @pytest.mark.parametrize("name", ["01_data", "03_view_synthesis", "05_dynamic_scenes", "07_multiview_mask"])
 def test_scrubbers_work_without_a_kernel(page, run, name):
     open_page(page, run, f"notebooks/{name}")
