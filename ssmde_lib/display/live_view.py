@@ -62,16 +62,18 @@ class LiveView:
 
 def draw(image: np.ndarray, depth: np.ndarray, log: list[dict], title: str) -> Figure:
     """The state of a training as a figure: curves on the left, the frame and its depth on the right."""
-    figure, axes = plt.subplot_mosaic(
-        [["terms", "errors", "image"], ["terms", "errors", "depth"]],
-        figsize=(9, 2.6),
-        width_ratios=[3, 3, 4],
-        layout="constrained",
-    )
     names = {name: name.startswith("val_") for record in log for name in record if name not in ABOUT_IT}
     terms, errors = ([name for name in names if names[name] is validated] for validated in (False, True))
+    plots = ["terms", "errors"] if errors else ["terms"]
+    figure, axes = plt.subplot_mosaic(
+        [[*plots, "image"], [*plots, "depth"]],
+        figsize=(9, 3.2),
+        width_ratios=[3] * len(plots) + [4],
+        layout="constrained",
+    )
     curves(axes["terms"], log, terms, "loss terms", "log")  # they differ by orders of magnitude
-    curves(axes["errors"], log, errors, "validation AbsRel", "linear")
+    if errors:
+        curves(axes["errors"], log, errors, "validation AbsRel", "linear")
     for name, picture_shown in (("image", image), ("depth", colourise(depth))):
         axes[name].imshow(picture_shown, interpolation="nearest")
         axes[name].set(xticks=[], yticks=[])
@@ -91,7 +93,7 @@ def curves(axis: Axes, log: list[dict], names: list[str], title: str, scale: str
     axis.tick_params(labelsize=9)
     if axis.lines:
         axis.set_yscale(scale)
-        axis.legend(frameon=False, fontsize=9)
+        axis.legend(frameon=False, fontsize=9, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.2))
 
 
 def time_left(seconds: float) -> str:
