@@ -24,7 +24,7 @@ def test_no_serious_violation_of_accessibility(page, run, width, seen, name):
 
 
 def test_letters_of_figures_can_be_read_on_a_telephone(page, run, seen):
-    """A figure of letters of 10 points is shown at 6.5 inches of 100 pixels or more: 9 pixels; the page stays narrow."""
+    """Letters of 10 points of a figure 9 inches wide are 9 pixels high at 600; the page itself stays narrow."""
     open_page(page, run, "notebooks/05_dynamic_scenes", width=400)
     figures = page.locator(".cell_output .image-reference img, .cell_output figure img:not([style*=pixelated])").all()
     assert figures and all(figure.bounding_box()["width"] >= 600 for figure in figures)
