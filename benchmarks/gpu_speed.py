@@ -185,7 +185,7 @@ def trained(data, architecture: Architecture, losses: Losses, schedule: Schedule
     with tempfile.TemporaryDirectory() as folder:
         log = train(model, Objective(losses, model), data, schedule, seed=0, folder=Path(folder), watch=watch)
     rate = (schedule.steps - schedule.steps // 4) / (times[1] - times[0])
-    rates = {"steps_per_s": round(rate, 2), "images_per_s": round(rate * schedule.batch_size, 1)}
+    rates = {"steps_per_s": round(rate, 4), "images_per_s": round(rate * schedule.batch_size, 1)}
     return model, log, rates | {"peak_mib": peak_mib()}
 
 

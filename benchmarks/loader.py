@@ -24,6 +24,7 @@ from reference.loader import load
 from ssmde_lib.data.augment import FRAMES, augment
 from ssmde_lib.data.layout import Clip
 from ssmde_lib.data.triplets import Triplets
+from ssmde_lib.geometry.camera import resize_intrinsics
 
 SIZE, FULL, BATCH = (192, 640), (375, 1242), 4
 KITTI = ROOT.parent / "shared/data/kitti_raw/2011_09_26/2011_09_26_drive_0005_sync/image_02/data"
@@ -38,7 +39,8 @@ def write_clip(folder: Path, size: tuple[int, int]) -> str:
     images = images or [cv2.GaussianBlur(rng.integers(0, 255, (*FULL, 3), np.uint8), (0, 0), 1.5) for _ in range(20)]
     for i, image in enumerate(images):
         cv2.imwrite(str(folder / f"{i:06d}.jpg"), cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA))
-    np.savetxt(folder / "cam.txt", [[721.5, 0, 609.6], [0, 721.5, 172.9], [0, 0, 1]])
+    K = np.array([[721.5, 0, 609.6], [0, 721.5, 172.9], [0, 0, 1]])
+    np.savetxt(folder / "cam.txt", resize_intrinsics(K, FULL, size))
     return source
 
 

@@ -9,6 +9,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 RECORDS = {path.stem: json.loads(path.read_text()) for path in (ROOT / "results" / "performance").glob("*.json")}
 PAGE = (ROOT / "docs" / "performance.md").read_text()
+HISTORY = (ROOT / "docs" / "history.md").read_text()
 
 
 def result(name: str):
@@ -26,17 +27,17 @@ STEPS = [
     ("step_base", True),
     ("step_full", True),
     ("step_full_source_gradient_one", True),
-    ("step_full_source_gradient", False),
+    ("step_full_source_gradient", False),  # missed, and so are the loader and the written world on this machine
 ]
 EXPECTED = [
     row
     for name, fits in STEPS
-    for row in ((result(name)["step"]["wall_s"], 2, True, name), (result(name)["peak_mib"] / 1024, 2, fits, name))
+    for row in ((result(name)["step"]["wall_s"], 2, fits, name), (result(name)["peak_mib"] / 1024, 2, fits, name))
 ] + [
     (result("inference_width24")["wall_ms"]["predictor"], 1, True, "inference_width24"),
     (result("inference_width64")["wall_ms"]["predictor"], 1, True, "inference_width64"),
-    (result("loader")["item_ms"][0], 1, True, "loader"),
-    (max(row["wall_s"] for row in result("world_write")), 1, True, "world_write"),
+    (result("loader")["item_ms"][0], 1, False, "loader"),
+    (max(row["wall_s"] for row in result("world_write")), 1, False, "world_write"),
     (max(row["s_640_frames_2_cores"] for row in result("world") if row["size"] == "192x640"), 1, True, "world"),
     (result("evaluation")["wall_s"], 1, True, "evaluation"),
 ]
@@ -100,7 +101,7 @@ def test_what_compiling_brings_is_said_as_measured():
         f", measured one after the other, inference in {1000 * compiled['infer']['wall_s']:.0f} against "
         f"{1000 * plain['infer']['wall_s']:.0f} ms"
     )
-    assert words in " ".join(PAGE.split())
+    assert words in " ".join(HISTORY.split())
 
 
 def test_the_table_of_large_input_holds_the_records():
@@ -112,3 +113,28 @@ def test_the_table_of_large_input_holds_the_records():
         assert float(cpu) == found["cpu_s_a_frame"]
         if megabytes:
             assert megabytes == f"{found['mb_a_frame']} (goal 20)" and found["mb_a_frame"] <= 20
+
+
+def test_the_table_of_what_a_run_computes_holds_the_records():
+    steps = result("training")
+    for losses in ("base", "base, direct poses", "teacher", "student"):
+        small, large = (steps[f"step {size} {losses}"] for size in ("64x192", "192x640"))
+        cells = [f"{one[key]:{form}}" for one in (small, large) for key, form in (("step_s", ".2f"), ("peak_mib", ""))]
+        assert f"| {losses} | {' | '.join(cells)} |" in PAGE
+    for what in ("prior dinov2_small", "prior dinov2_small, fast", "prior leres_small", "prior leres_small, fast"):
+        label = what.removeprefix("prior ").replace("small", "small`", 1)
+        assert f"| prior `{label} | {steps[what]['cpu_s_a_frame']:.3f} | {steps[what]['peak_mib']} |" in PAGE
+    for scale, words in ((1, "the training's pictures"), (2, "pictures twice as large")):
+        one = steps[f"labels, pictures {scale} times as large"]
+        assert f"| labels, {words} | {one['cpu_s_a_frame']:.3f} | {one['peak_mib']} |" in PAGE
+
+
+def test_the_minutes_of_the_notebooks_are_those_of_the_record():
+    minutes = result("tutorial")["minutes"]
+    readme = (ROOT / "README.md").read_text()
+    for stage, taken in minutes.items():
+        row = next(line for line in readme.splitlines() if f"(notebooks/{stage}.ipynb)" in line)
+        assert row.split("|")[4].strip() == (f"{taken:.0f}" if taken >= 1 else "< 1")
+    assert (
+        f"| `make tutorial` | the full tutorial on two synthetic worlds | {result('tutorial')['all']:.0f} min" in readme
+    )
