@@ -32,10 +32,11 @@ tutorial: $(INSTALLED)
 	@echo "The executed notebooks and the results: $(RUNS)/$(PROFILE)/book/index.html"
 
 # From the root, so that the executed copies under runs/ can be opened too. What Lab saves enters git without outputs.
+# No language server: Lab would find the type checker's, which opens a dialog when a notebook is opened a second time.
 INFO := codemirror_mode file_extension mimetype nbconvert_exporter pygments_lexer version
 lab: $(INSTALLED)
 	-git config filter.nbstripout.clean '"$(CURDIR)/.venv/bin/nbstripout" --keep-id --extra-keys "$(INFO:%=metadata.language_info.%)"'
-	jupyter lab --ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb
+	jupyter lab --LanguageServerManager.autodetect=False --ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb
 
 # On the CPU everywhere: what a test compares must not depend on the machine.
 test: lint types .venv/oracles

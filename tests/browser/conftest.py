@@ -24,6 +24,7 @@ FLAGS = [
     "--use-angle=swiftshader", "--enable-unsafe-swiftshader",  # WebGL without a graphics card
 ]  # fmt: skip
 SERVER = ["--no-browser", "--allow-root", "--ServerApp.port=0", "--IdentityProvider.token=tests"]
+SERVER += ["--LanguageServerManager.autodetect=False"]  # as in `make lab`
 
 
 def environment() -> dict[str, str]:

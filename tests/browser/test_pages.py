@@ -49,8 +49,7 @@ def test_a_scrubber_plays(page, run):
     open_page(page, run, "notebooks/01_data")
     frame = page.locator("figure[data-pictures]").first
     frame.locator("button").click()
-    page.wait_for_timeout(1000)
-    assert int(frame.locator("input").input_value()) > 2
+    page.wait_for_function("document.querySelector('figure[data-pictures] input').value > 2", timeout=20_000)
     frame.locator("button").click()
     stopped = frame.locator("input").input_value()
     page.wait_for_timeout(500)
