@@ -1,5 +1,6 @@
 """A training in several processes of one machine, one a GPU."""
 
+import socket
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -31,10 +32,8 @@ def launch(function: Callable[[], object], processes: int) -> None:
         function()
 
     try:
-        # A rendezvous of its own on a free port: two trainings on one machine never meet.
-        notebook_launcher(
-            one_process, (), processes, rdzv_backend="c10d", rdzv_endpoint="localhost:0", rdzv_id=uuid.uuid4().hex
-        )
+        # On a free port two trainings of one machine never meet; not by c10d, which asks for the machine's own name.
+        notebook_launcher(one_process, (), processes, use_port=str(free_port()), rdzv_id=uuid.uuid4().hex)
     except SignalException:
         raise UserError("stopped by a signal, the state is saved: run the stage again to go on.") from None
     except errors.ChildFailedError as error:
@@ -50,3 +49,9 @@ def launch(function: Callable[[], object], processes: int) -> None:
                 "it goes on from its last checkpoint."
             ) from None
         raise
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens to."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]

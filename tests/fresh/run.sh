@@ -31,12 +31,13 @@ for release in "$@"; do
     build "$release"
     rm -rf "$root/work/clone"
     git clone --quiet --no-hardlinks "$source" "$root/work/clone"
-    if [ -d "$source/../shared" ]; then cp -r "$source/../shared" "$root/work/"; fi
+    if [ -d "$source/../shared" ]; then cp -r "$source/../shared" "$root/work/" && chmod -R u+w "$root/work/shared"; fi
     chroot "$root" chown -R learner:learner /work
-    mount -t proc proc "$root/proc" && trap 'umount "$root/proc"' EXIT
+    mkdir -p "$root/dev/shm" && mount -t tmpfs -o mode=1777 shm "$root/dev/shm" # what processes share
+    mount -t proc proc "$root/proc" && trap 'umount "$root/proc" "$root/dev/shm"' EXIT
     started=$(date +%s) failed=
     learn "$commands" > "$root.log" 2>&1 || failed=1
-    umount "$root/proc" && trap - EXIT
+    umount "$root/proc" "$root/dev/shm" && trap - EXIT
     tail -n 5 "$root.log"
     echo "$release: ${failed:+FAILED }after $(($(date +%s) - started)) s: $commands ($root.log)"
     [ -z "$failed" ] || exit 1
