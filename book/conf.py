@@ -17,7 +17,6 @@ nb_merge_streams = True
 nb_render_markdown_format = "myst"  # captions have equations
 autodoc_typehints = "none"  # signatures show them already
 autodoc_member_order = "bysource"
-python_maximum_signature_line_length = 100
 autodoc_inherit_docstrings = False
 suppress_warnings = [
     "mystnb.unknown_mime_type",  # the state of ipywidgets, whose pictures stand beside them

@@ -3,7 +3,7 @@
 import pytest
 
 pytestmark = pytest.mark.browser
-PAGES = ["index", "docs/results", "notebooks/05_dynamic_scenes"]
+PAGES = ["index", "docs/results", "notebooks/05_dynamic_scenes", "reference/geometry"]
 
 
 def open_page(page, run, name: str, width: int = 1280) -> None:
