@@ -23,7 +23,8 @@ from ssmde_lib.losses.photometric import photometric_error, window_statistics
 
 DISTANCES = (1, 2, 4, 8)  # of the neighbours, in frame strides, before and after; each twice the one before
 REACH = DISTANCES[-1] + 1  # frame strides: a label depends on no frames further away
-POSE_STEPS = 3  # of the direct refinement
+POSE_STEPS, POSE_ROUNDS = 3, 4  # of the direct refinement, which is repeated while …
+SETTLED = 1.0  # … it moves a frame's median pixel by more than this, in pixels
 # Depths that are tried, evenly in logarithm, and the factor up to which they are nearer and farther: at the size of the
 # network's depth, then at that of larger pictures.
 COARSE, FINE = (13, 1.7), (9, 1.35)
@@ -36,7 +37,13 @@ PARALLAX = 0.5  # pixels that a sweep must move the median pixel by, in some vie
 CONSISTENT = 0.1  # difference in log depth up to which two frames' labels agree
 BATCH_PIXELS = 2**17  # that are computed at once
 # Those of them that were chosen by comparing labels; the record of a student names them.
-RECIPE = {"distances": DISTANCES, "sweeps": (COARSE, FINE), "unsure": UNSURE, "bounds": BOUNDS}
+RECIPE = {
+    "distances": DISTANCES,
+    "pose": (POSE_STEPS, POSE_ROUNDS, SETTLED),
+    "sweeps": (COARSE, FINE),
+    "unsure": UNSURE,
+    "bounds": BOUNDS,
+}
 
 
 class Labels(NamedTuple):
@@ -163,8 +170,7 @@ def sweep_costs(
         if not len(d):
             continue
         K_all = K.expand(len(d), -1, -1)
-        T = refine_pose(tgt, src, d, K_all, T_all[pairs.motions], iterations=POSE_STEPS, stride=2)
-        T_all[pairs.motions] = T
+        T = T_all[pairs.motions] = settled_motion(tgt, src, d, K_all, T_all[pairs.motions])
         statistics = window_statistics(tgt)
         warps = [reproject(d * factor, K_all, T) for factor in factors]
         for k, (pixels, _, valid) in enumerate(warps):
@@ -174,6 +180,29 @@ def sweep_costs(
         parallax[pairs.inside] = torch.maximum(parallax[pairs.inside], displacement(warps[0], warps[-1]))
     cost = torch.where(seen > 0, cost / seen.clamp(min=1), LARGEST_ERROR)[:, :, 0].transpose(0, 1)
     return box(cost, COST_RADIUS), parallax
+
+
+def settled_motion(
+    tgt: Float[Tensor, "b 1 h w"],
+    src: Float[Tensor, "b 1 h w"],
+    depth: Float[Tensor, "b 1 h w"],
+    K: Float[Tensor, "b 3 3"],
+    T_src_tgt: Float[Tensor, "b 4 4"],
+) -> Float[Tensor, "b 4 4"]:
+    """The motion after direct refinement, continued only for the pairs whose motion it still changes by pixels.
+
+    The motion of a hand-held camera needs that. A motion that is nearly right must not be refined to the end: it would
+    fit the errors of the depth.
+    """
+    T, left = T_src_tgt.clone(), torch.arange(len(T_src_tgt), device=T_src_tgt.device)
+    for _ in range(POSE_ROUNDS):
+        d, k, start = depth[left], K[left], T[left]
+        refined = T[left] = refine_pose(tgt[left], src[left], d, k, start, iterations=POSE_STEPS, stride=2)
+        change = (reproject(d, k, refined)[0] - reproject(d, k, start)[0]).norm(dim=1)
+        left = left[change.flatten(1).median(1).values > SETTLED]
+        if not len(left):
+            break
+    return T
 
 
 def depths_tried(count: int, span: float, device: torch.device | str = "cpu") -> Float[Tensor, " k"]:
