@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from ssmde_lib.errors import UserError
+from ssmde_lib.geometry.direct_pose import refine_pose
 from ssmde_lib.geometry.motion import compose, inverse, rigid
 from ssmde_lib.labels import multi_view
 from ssmde_lib.labels.multi_view import (
@@ -20,6 +21,7 @@ from ssmde_lib.labels.multi_view import (
     fuse,
     label_clip,
     pairs_of,
+    settled_motion,
     sharpest_minimum,
 )
 from ssmde_lib.synthetic import render_clip
@@ -72,6 +74,23 @@ def test_many_views_correct_the_network_and_its_motion(street):
     again = label_clip(images, network, wrong, K, 7 * prior)
     alike = torch.isclose(again.depth, labels.depth, rtol=2e-2, atol=1e-3)
     assert alike.float().mean() > 0.9999, "the prior's unit does not matter"
+
+
+def test_only_a_motion_that_is_far_off_is_refined_to_its_end(street):
+    images, truth, T, K, _ = street
+    grey, depth = images.mean(1, keepdim=True)[:4], truth[:4] * waves(truth, 0.3, 0.5).exp()
+    near, far = (rigid(torch.tensor([[0.0, angle, 0.0, 0.0, 0.0, 0.0]])) for angle in (0.001, 0.03))
+    start = torch.cat([near, far, near]) @ T[:3]
+    tgt, src, depth, K = grey[:-1], grey[1:], depth[:-1], K.expand(3, -1, -1)
+    once = refine_pose(tgt, src, depth, K, start, iterations=3, stride=2)
+    found = settled_motion(tgt, src, depth, K, start)
+    assert torch.allclose(found[[0, 2]], once[[0, 2]], atol=1e-6), "these stay, or would fit the errors of the depth"
+
+    def angle_off(pose):
+        trace = (T[1] @ inverse(pose[1:2])[0])[:3, :3].diagonal().sum()
+        return math.degrees(math.acos(min(1.0, float(trace - 1) / 2)))
+
+    assert angle_off(found) < 0.1 < 0.5 < angle_off(once)
 
 
 def test_a_label_depends_on_no_frames_out_of_reach():
