@@ -47,6 +47,18 @@ def student(title: str, kind: str) -> Variant:
     return Variant(title, STUDENT, teacher="teacher", filter=Filter(kind))
 
 
+def multi_view_student(which: str, teacher: str) -> Variant:
+    """A student of `teacher` by multi-view labels alone; a round after the first learns from a student."""
+    return Variant(
+        f"student, multi-view labels alone{which}",
+        LABELS_ALONE,
+        quality="dinov2_small",
+        teacher=teacher,
+        filter=Filter("multi_view"),
+        schedule=STUDENT_LONG,
+    )
+
+
 SCHEDULES = {
     "constant": {"forgetting": "constant"},
     "exponential": {"forgetting": "exponential"},
@@ -94,30 +106,9 @@ VARIANTS = {
     "student_labels": Variant(
         "student, filter min_depth, labels alone", LABELS_ALONE, teacher="teacher", filter=Filter("min_depth")
     ),
-    "student_multi_view": Variant(
-        "student, multi-view labels alone",
-        LABELS_ALONE,
-        quality="dinov2_small",
-        teacher="teacher_dinov2",
-        filter=Filter("multi_view"),
-        schedule=STUDENT_LONG,
-    ),
-    "student_round_2": Variant(
-        "student, multi-view labels alone, second round",
-        LABELS_ALONE,
-        quality="dinov2_small",
-        teacher="student_multi_view",
-        filter=Filter("multi_view"),
-        schedule=STUDENT_LONG,
-    ),
-    "student_round_3": Variant(
-        "student, multi-view labels alone, third round",
-        LABELS_ALONE,
-        quality="dinov2_small",
-        teacher="student_round_2",
-        filter=Filter("multi_view"),
-        schedule=STUDENT_LONG,
-    ),
+    "student_multi_view": multi_view_student("", "teacher_dinov2"),
+    "student_round_2": multi_view_student(", second round", "student_multi_view"),
+    "student_round_3": multi_view_student(", third round", "student_round_2"),
     "multi_resolution": Variant("comparison method: multi-resolution distillation", {"multi_resolution": 0.1}),
     "successive": Variant(
         "comparison method: successive depth maps, dense skips",
