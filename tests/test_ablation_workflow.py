@@ -164,7 +164,7 @@ def test_the_whole_grid_is_planned_on_a_cluster(tmp_path):
     left, asked = set(), grid.unfinished()
     while asked:  # a student's teacher too, and that one's, since their weights lie nowhere here
         left |= set(asked)
-        asked = [teacher for job in asked if (teacher := grid.teacher_of(job)) and teacher not in left]
+        asked = [teacher for job in asked for teacher in grid.teachers_of(job) if teacher not in left]
     found = {rule for rule in re.findall(r"^rule (\w+):", done.stdout + done.stderr, re.MULTILINE) if "_seed" in rule}
     assert found == {f"{job.world}_{job.variant}_seed{job.seed}" for job in left}
 

@@ -19,6 +19,7 @@ from ssmde_lib.labels.multi_view import (
     chain_motions,
     depths_tried,
     fuse,
+    join,
     label_clip,
     pairs_of,
     settled_motion,
@@ -230,3 +231,14 @@ def test_box_is_the_mean_of_the_window():
     x = torch.rand(1, 2, 9, 12, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(box(x, 2)[0, 1, 4, 6], x[0, 1, 2:7, 4:9].mean())
     torch.testing.assert_close(box(x, 1)[0, 0, 0, 0], F.pad(x, (1, 1, 1, 1), mode="replicate")[0, 0, :3, :3].mean())
+
+
+def test_a_second_network_is_believed_where_both_agree():
+    teacher = torch.full((2, 1, 4, 6), 10.0)
+    static = torch.full_like(teacher, 5.5)  # in a unit of its own, 1.1 times as far
+    static[..., :2] = 5.0  # the median, hence the unit, is 5.5
+    static[..., -1] = 500.0  # the hole of a car at the camera's speed
+    joined = join(teacher, static)
+    assert torch.allclose(joined[..., 2:-1], teacher[..., 2:-1])
+    assert torch.allclose(joined[..., :2], torch.tensor(10 / 1.1))
+    assert torch.equal(joined[..., -1], teacher[..., -1])

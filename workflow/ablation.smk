@@ -37,13 +37,11 @@ def done(folder):
 
 
 def needs(job):
-    """What a job reads: the data, the maps of its prior, and its teacher's weights."""
+    """What a job reads: the data, the maps of its prior, and its teachers' weights."""
     found = [done(GRID.data_folder(job.world))]
     if GRID.needs_prior(job):
         found.append(done(GRID.pseudo_folder(job.world, VARIANTS[job.variant].quality)))
-    if VARIANTS[job.variant].teacher:
-        found.append(done(GRID.folder(GRID.teacher_of(job))))
-    return found
+    return found + [done(GRID.folder(teacher)) for teacher in GRID.teachers_of(job)]
 
 
 rule summary:

@@ -193,13 +193,16 @@ def train_and_evaluate(grid: Grid, job: Job) -> dict:
     )
     pseudo = prepare_pseudo(grid, job.world, variant.quality) if grid.needs_prior(job) else None
     teacher, labels, coverage = None, None, None
-    learned_from = grid.teacher_of(job)
-    if learned_from and variant.filter:
-        train_variant(grid, learned_from)
-        teacher, labels = grid.folder(learned_from), folder / "labels"
+    teachers = grid.teachers_of(job)
+    if teachers and variant.filter:
+        for learned_from in teachers:
+            train_variant(grid, learned_from)
+        teacher, *static = map(grid.folder, teachers)
+        labels = folder / "labels"
         coverage = write_labels(
             labels, data, teacher, variant.filter,
             frame_stride=stride, pseudo=pseudo, pictures=prepare_pictures(grid, job),
+            static_teacher=static[0] if static else None,
         )  # fmt: skip
     prepared, processor = time.perf_counter(), time.process_time()
     validation = find_clips(data, "val")

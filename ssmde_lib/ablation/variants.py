@@ -29,6 +29,7 @@ class Variant:
         architecture: differences to the architecture of the grid.
         quality: the prior, a key of QUALITIES.
         teacher: the variant whose filtered depth is the label.
+        static_teacher: the variant whose depth begins multi-view labels where it agrees with the teacher's.
         filter: the mask filter of the labels.
         schedule: differences to the schedule of the grid.
     """
@@ -38,6 +39,7 @@ class Variant:
     architecture: dict = dataclasses.field(default_factory=dict)
     quality: str = "leres_small"
     teacher: str | None = None
+    static_teacher: str | None = None
     filter: Filter | None = None
     schedule: dict = dataclasses.field(default_factory=dict)
 
@@ -107,6 +109,9 @@ VARIANTS = {
         "student, filter min_depth, labels alone", LABELS_ALONE, teacher="teacher", filter=Filter("min_depth")
     ),
     "student_multi_view": multi_view_student("", "teacher_dinov2"),
+    "student_two_teachers": dataclasses.replace(
+        multi_view_student(" of two teachers", "teacher_dinov2"), static_teacher="base_direct_pose"
+    ),
     "student_round_2": multi_view_student(", second round", "student_multi_view"),
     "student_round_3": multi_view_student(", third round", "student_round_2"),
     "multi_resolution": Variant("comparison method: multi-resolution distillation", {"multi_resolution": 0.1}),

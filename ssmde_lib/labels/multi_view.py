@@ -34,6 +34,7 @@ STAY = 0.1  # confidence of the depth that the sweep began with
 UNSURE = 0.25  # confidence under which the prior bounds a label
 BOUNDS = (1.15, 1.05)  # factors to the prior by which it may be nearer, and farther
 PARALLAX = 0.5  # pixels that a sweep must move the median pixel by, in some view
+ALIKE = 1.3  # factor up to which two networks agree about a pixel
 CONSISTENT = 0.1  # difference in log depth up to which two frames' labels agree
 BATCH_PIXELS = 2**17  # that are computed at once
 # Those of them that were chosen by comparing labels; the record of a student names them.
@@ -94,6 +95,15 @@ def label_clip(
     mask = (confidence > 0.5) | (label == swept) | consistency(label, K, motions, frame_stride)
     moved = parallax[:, None, None, None] >= PARALLAX
     return Labels(torch.where(moved, label, depth), mask | ~moved, confidence * moved, parallax)
+
+
+def join(depth: Float[Tensor, "n 1 h w"], static_depth: Float[Tensor, "n 1 h w"]) -> Float[Tensor, "n 1 h w"]:
+    """Depth of two teachers: `static_depth`, of a network that is better on static pixels, where both agree.
+
+    Elsewhere, as on moving objects, whose depth such a network does not know, `depth`; its scale is kept.
+    """
+    aligned = at_scale_of(depth, static_depth)
+    return torch.where((aligned / depth).log().abs() < math.log(ALIKE), aligned, depth)
 
 
 def chain_motions(T_next_tgt: Float[Tensor, "m 4 4"], frame_stride: int) -> Motions:

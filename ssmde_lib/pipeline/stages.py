@@ -19,7 +19,7 @@ from ssmde_lib.files import write_json
 from ssmde_lib.geometry.motion import inverse
 from ssmde_lib.inference.clips import predict_clip, predict_motion, read_images
 from ssmde_lib.labels.filters import MULTI_VIEW, Filter, filter_labels
-from ssmde_lib.labels.multi_view import PARALLAX, REACH, label_clip, shrink
+from ssmde_lib.labels.multi_view import PARALLAX, REACH, join, label_clip, shrink
 from ssmde_lib.losses.config import Losses
 from ssmde_lib.metrics import align
 from ssmde_lib.networks import checkpoint
@@ -199,15 +199,25 @@ def filter_clip(
 
 @torch.inference_mode()
 def label_clip_from_views(
-    depth_net: DepthNet, pose_net: PoseNet, clip: Clip, frame_stride: int, pseudo: Tensor | None, pictures: Clip
+    depth_net: DepthNet,
+    pose_net: PoseNet,
+    clip: Clip,
+    frame_stride: int,
+    pseudo: Tensor | None,
+    pictures: Clip,
+    static_net: DepthNet | None = None,
 ) -> Iterator[tuple]:
-    """As `filter_clip`, from many views of `pictures`, the same clip, perhaps larger; labels as large as `clip`."""
+    """As `filter_clip`, from many views of `pictures`, the same clip, perhaps larger; labels as large as `clip`.
+
+    The labels begin with the depth of `depth_net`, and of `static_net` where that agrees.
+    """
     if pseudo is None:
         raise UserError("labels from many views need the prior's maps: give the folder of pseudo-depth.")
     depth = predict_clip(depth_net, clip)
     images, K = read_images(pictures, depth.device), torch.from_numpy(pictures.K).to(depth)[None]
     T_next_tgt = predict_motion(pose_net, clip, frame_stride)
-    labels = label_clip(images, depth, T_next_tgt, K, pseudo[:, None].to(depth), frame_stride)
+    start = join(depth, predict_clip(static_net, clip)) if static_net else depth
+    labels = label_clip(images, start, T_next_tgt, K, pseudo[:, None].to(depth), frame_stride)
     if still := int((labels.parallax < PARALLAX).sum()):
         tqdm.write(
             f"{clip.name}: the camera hardly moves around {still} of {len(clip)} frames; "
@@ -226,6 +236,7 @@ def write_labels(
     frame_stride: int = 1,
     pseudo: Path | None = None,
     pictures: Path | None = None,
+    static_teacher: Path | None = None,
     split: str = "train",
 ) -> dict:
     """Write the labels and their mask of a split to `folder`; a finished call is not repeated.
@@ -243,6 +254,7 @@ def write_labels(
         frame_stride: distance of the neighbours in frames.
         pseudo: folder of the prior's maps, for the kinds of labels that use the prior.
         pictures: the same clips at a higher resolution, for labels from many views.
+        static_teacher: stage folder of a network that is better on static pixels, for labels from many views.
         split: of the clips.
     """
     if config.uses_prior and not pseudo:
@@ -256,6 +268,7 @@ def write_labels(
     depth_net, pose_net = (
         checkpoint.load(teacher / name, device) for name in ("depth.safetensors", "pose.safetensors")
     )
+    static_net = checkpoint.load(static_teacher / "depth.safetensors", device) if static_teacher else None
     kept = {region: np.zeros(4) for region in ("all", "static", "dynamic")}  # pixels, kept, right, kept and right
     clips = [clip for clip in find_clips(data, split) if clip.targets(frame_stride)]
     parts = [part for clip in clips for part in parts_of(clip, REACH * frame_stride)]
@@ -263,7 +276,7 @@ def write_labels(
         maps = read_pseudo_clip(clip, pseudo) if pseudo else None
         if config.kind == MULTI_VIEW:
             larger = Clip(clip_folder(clip, pictures)).part(clip.first, clip.first + len(clip)) if pictures else clip
-            frames = label_clip_from_views(depth_net, pose_net, clip, frame_stride, maps, larger)
+            frames = label_clip_from_views(depth_net, pose_net, clip, frame_stride, maps, larger, static_net)
         else:
             frames = filter_clip(depth_net, pose_net, clip, config, frame_stride, maps)
         for i, *maps_of_frame in frames:
