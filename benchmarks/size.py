@@ -8,19 +8,18 @@ alike. 20,000 frames are 96x64 pixels large, their networks small: the number of
 """
 
 import json
-import resource
 import sys
 import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 import click
 import cv2
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parent)]
+from alone import alone
+
 SMALL, LARGE = (64, 96), (2160, 3840)
 
 
@@ -91,24 +90,20 @@ def measure_consistency(folder: Path, frames: int) -> None:
 
 
 def measured(job, folder: Path, frames: int) -> dict:
-    """Seconds, CPU seconds, and the process's peak memory in MiB."""
+    """Seconds and CPU seconds of a job."""
     wall, cpu = time.perf_counter(), time.process_time()
     megabytes = job(folder, frames)
-    facts = {"wall_s": time.perf_counter() - wall, "cpu_s": time.process_time() - cpu, "mb_a_frame": megabytes}
-    return facts | {"peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+    return {"wall_s": time.perf_counter() - wall, "cpu_s": time.process_time() - cpu, "mb_a_frame": megabytes}
 
 
 def compare(job, folder: Path, few: int, many: int) -> dict:
     """A job on few and on many frames, each in a new process."""
-    runs = []
-    for frames in (few, many):
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            runs.append(pool.submit(measured, job, folder, frames).result())
+    runs = [alone(measured, job, folder, frames) for frames in (few, many)]
     facts = {
         f"{clock}_s_a_frame": round((runs[1][f"{clock}_s"] - runs[0][f"{clock}_s"]) / (many - few), 4)
         for clock in ("wall", "cpu")
     }
-    facts |= {"frames": [few, many], "peak_mib": [round(run["peak_mib"]) for run in runs]}
+    facts |= {"frames": [few, many], "peak_mib": [run["peak_mib"] for run in runs]}
     return facts | ({"mb_a_frame": round(runs[1]["mb_a_frame"], 1)} if runs[1]["mb_a_frame"] else {})
 
 

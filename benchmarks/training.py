@@ -8,19 +8,16 @@ street.
 """
 
 import json
-import resource
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 import click
 import torch
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parent)]
+from alone import alone
 from gpu_speed import RandomTriplets, network, trained
 
 from ssmde_lib.ablation.variants import DIRECT_POSE, LABELS_ALONE, PRIOR
@@ -79,12 +76,6 @@ def labels(scale: int) -> dict:
         return {"cpu_s_a_frame": round((time.process_time() - began) / FRAMES, 4)}
 
 
-def measured(job: Callable[..., dict], arguments: tuple) -> dict:
-    """What a job reports, and the process's peak memory."""
-    facts = job(*arguments)
-    return facts | {"peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)}
-
-
 @click.command()
 @click.option("--steps", default=24, show_default=True)
 def main(steps: int) -> None:
@@ -93,9 +84,8 @@ def main(steps: int) -> None:
     jobs |= {f"prior {name}, fast": (prior, (name, options)) for name, options in SINGLE_PASS.items()}
     jobs |= {f"labels, pictures {scale} times as large": (labels, (scale,)) for scale in (1, 2)}
     result = {}
-    for name, job in jobs.items():
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            result[name] = pool.submit(measured, *job).result()
+    for name, (job, arguments) in jobs.items():
+        result[name] = alone(job, *arguments)
         click.echo(json.dumps({name: result[name]}), err=True)
     print(json.dumps(result, indent=1))
 

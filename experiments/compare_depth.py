@@ -1,6 +1,6 @@
 """The depth of several networks, side by side, on one frame of each of some clips.
 
-    python experiments/side_by_side.py CLIPS "30 clips=A/depth.safetensors" "60 clips=B/depth.safetensors" -o OUT.webp
+    python experiments/compare_depth.py CLIPS "30 clips=A/depth.safetensors" "60 clips=B/depth.safetensors" -o OUT.webp
 
 CLIPS is a data set with a test split, its pictures as large as those of the largest network.
 """
