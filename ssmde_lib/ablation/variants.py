@@ -110,7 +110,7 @@ VARIANTS = {
     ),
     "student_multi_view": multi_view_student("", "teacher_dinov2"),
     "student_two_teachers": dataclasses.replace(
-        multi_view_student(" of two teachers", "teacher_dinov2"), static_teacher="base_direct_pose"
+        multi_view_student(", two teachers", "teacher_dinov2"), static_teacher="base_direct_pose"
     ),
     "student_round_2": multi_view_student(", second round", "student_multi_view"),
     "student_round_3": multi_view_student(", third round", "student_round_2"),
