@@ -12,10 +12,9 @@ import click
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from PIL import Image
-
 from ssmde_lib.data.layout import find_clips
-from ssmde_lib.display.pictures import coloured, panel
+from ssmde_lib.display.figures import image_grid
+from ssmde_lib.display.pictures import coloured
 from ssmde_lib.inference.predictor import Predictor
 
 
@@ -33,8 +32,8 @@ def main(data: Path, networks: tuple[str, ...], out: Path, numbers: tuple[int, .
     for network in networks:
         title, weights = network.split("=", 1)
         columns[title] = coloured(Predictor.load(weights)(images))
-    rows = [np.asarray(panel({t: c[i] for t, c in columns.items()}, len(columns))) for i in range(len(shown))]
-    Image.fromarray(np.concatenate(rows)).save(out, quality=80)
+    rows = list(zip(*columns.values(), strict=True))
+    image_grid(rows, list(columns), width=len(rows[0]) * (images.shape[2] + 9) / 100).savefig(out)
 
 
 if __name__ == "__main__":
