@@ -148,18 +148,6 @@ def test_labels_from_many_views_are_made_of_larger_pictures_where_the_world_says
     assert larger.size == (128, 128) and clip.size == (64, 64) and len(larger) == len(clip)
 
 
-def test_a_student_of_two_teachers_names_both(tmp_path):
-    world = TINY["worlds"]["street"] | {"variants": ["base_direct_pose", "teacher_dinov2", "student_two_teachers"]}
-    grid, student = grid_in(tmp_path, worlds={"street": world}), Job("street", "student_two_teachers", 0)
-    teachers = grid.teachers_of(student)
-    assert [job.variant for job in teachers] == ["teacher_dinov2", "base_direct_pose"]
-    assert grid.teacher_of(student) == teachers[0] and grid.teachers_of(teachers[0]) == []
-    assert "static_teacher" in grid.settings(student) and "static_teacher" not in grid.settings(teachers[0])
-    without = world | {"variants": ["teacher_dinov2", "student_two_teachers"]}
-    with pytest.raises(UserError, match="learns from 'base_direct_pose': list that before it"):
-        _ = grid_in(tmp_path, worlds={"street": without}).jobs
-
-
 def test_a_job_is_run_once_and_again_when_its_settings_change(tmp_path):
     grid, student = grid_in(tmp_path), Job("street", "student_plain", 0)
     assert grid.unfinished() == [

@@ -17,7 +17,8 @@ import yaml
 sys.path.insert(0, str(Path(__file__).parent))
 from tiny_tutorial import REPOSITORY, STREET, command
 
-from ssmde_lib.ablation import Grid
+from ssmde_lib.ablation import Grid, Job
+from ssmde_lib.errors import UserError
 
 VARIANTS = ["teacher", "student_plain"]
 SPEC = {
@@ -172,3 +173,19 @@ def test_the_whole_grid_is_planned_on_a_cluster(tmp_path):
 def test_unknown_profiles_are_one_sentence(root):
     done = command(root, *WORDS, "--dry-run", "--config", "profile=huge")
     assert done.returncode == 1 and "Error: the ablation has no profile 'huge': choose one of tiny." in done.stderr
+
+
+def test_a_student_of_two_teachers_waits_for_both(tmp_path):
+    def grid_of(*variants):
+        return Grid(
+            "tiny", tmp_path, tmp_path / "runs", {"seeds": [0], "worlds": {"street": STREET | {"variants": variants}}}
+        )
+
+    student = Job("street", "student_two_teachers", 0)
+    grid = grid_of("base_direct_pose", "teacher_dinov2", "student_two_teachers")
+    teachers = grid.teachers_of(student)
+    assert grid.jobs == [*teachers[::-1], student]
+    assert grid.teacher_of(student) == teachers[0] and grid.teachers_of(teachers[0]) == []
+    assert "static_teacher" in grid.settings(student) and "static_teacher" not in grid.settings(teachers[0])
+    with pytest.raises(UserError, match="learns from 'base_direct_pose': list that before it"):
+        _ = grid_of("teacher_dinov2", "student_two_teachers").jobs

@@ -129,8 +129,10 @@ def contents(caption: str, pages: list[str]) -> str:
 
 
 def stage_documents(root: Path, staged: Path, documents: list[Path], pages: set[str]) -> None:
-    """Copy docs/*.md and list them in the sidebar."""
-    (staged / "docs").mkdir()
+    """Copy docs/*.md with their pictures and list them in the sidebar."""
+    if (root / "docs/pictures").is_dir():
+        shutil.copytree(root / "docs/pictures", staged / "docs/pictures")
+    (staged / "docs").mkdir(exist_ok=True)
     for page in documents:
         (staged / "docs" / page.name).write_text(mend_links(page.read_text(), root, f"docs/{page.name}", pages))
     with (staged / "index.md").open("a") as index:
