@@ -178,7 +178,10 @@ def test_unknown_profiles_are_one_sentence(root):
 def test_a_student_of_two_teachers_waits_for_both(tmp_path):
     def grid_of(*variants):
         return Grid(
-            "tiny", tmp_path, tmp_path / "runs", {"seeds": [0], "worlds": {"street": STREET | {"variants": variants}}}
+            "tiny",
+            tmp_path,
+            tmp_path / "runs",
+            {"seeds": [0], "worlds": {"street": STREET | {"variants": list(variants)}}},
         )
 
     student = Job("street", "student_two_teachers", 0)
