@@ -128,9 +128,9 @@ def test_shipped_weights_are_the_job_s_and_say_how_to_make_them(tmp_path):
 def test_labels_from_many_views_are_made_of_larger_pictures_where_the_world_says_so(tmp_path, monkeypatch):
     seen = []
 
-    def watched(*places, pictures, static_teacher, **options):
-        seen.append((pictures, static_teacher))
-        return write_labels(*places, pictures=pictures, static_teacher=static_teacher, **options)
+    def watched(*places, **options):
+        seen.append(options)
+        return write_labels(*places, **options)
 
     monkeypatch.setattr(run, "write_labels", watched)
     world = TINY["worlds"]["street"] | {
@@ -141,9 +141,9 @@ def test_labels_from_many_views_are_made_of_larger_pictures_where_the_world_says
     student, teacher = Job("street", "student_two_teachers", 0), Job("street", "teacher_dinov2", 0)
     assert grid.settings(student)["labels"]["scale"] == 2 and "labels" not in grid.settings(teacher)
     assert run_variant(grid, student)["coverage"]["all"]["coverage"] > 0
-    ((pictures, static_teacher),) = seen
-    assert static_teacher == grid.folder(Job("street", "base_direct_pose", 0))
-    (larger,) = find_clips(pictures, "train")
+    (options,) = seen
+    assert options["static_teacher"] == grid.folder(Job("street", "base_direct_pose", 0))
+    (larger,) = find_clips(options["pictures"], "train")
     (clip,) = find_clips(grid.data_folder("street"), "train")
     assert larger.size == (128, 128) and clip.size == (64, 64) and len(larger) == len(clip)
 
@@ -170,7 +170,7 @@ def test_a_job_is_run_once_and_again_when_its_settings_change(tmp_path):
     assert student.variant in {r["variant"] for r in grid.records("street")} - {
         r["variant"] for r in longer.records("street")
     }
-    assert longer.folder(longer.teacher_of(student)) == grid.folder(grid.teacher_of(student))  # the teacher stays
+    assert [*map(longer.folder, longer.teachers_of(student))] == [*map(grid.folder, grid.teachers_of(student))]  # stay
     assert run_variant(longer, student)["curve"][-1]["step"] == 2
     assert longer.changes(student) == []
     other_teacher = grid_in(tmp_path, schedule={"steps": 3, "batch_size": 2}, student={"steps": 2})

@@ -150,10 +150,6 @@ class Grid:
                     found.append(job)
         return sorted(found, key=lambda job: self.worlds[job.world].variants.index(job.variant))
 
-    def teacher_of(self, job: Job) -> Job | None:
-        """The job whose networks label this job's frames; None where it has no teacher."""
-        return next(iter(self.teachers_of(job)), None)
-
     def teachers_of(self, job: Job) -> list[Job]:
         """The jobs whose networks the job's labels are made with: none, its teacher, or that and a static one."""
         variant = VARIANTS[job.variant]
@@ -208,24 +204,22 @@ class Grid:
     def settings(self, job: Job) -> dict:
         """All that a job's result depends on, its teacher's settings included."""
         variant, schedule = VARIANTS[job.variant], differing(self.schedule(job))
-        scale, teachers = self.label_scale(job), [digest(self.settings(teacher)) for teacher in self.teachers_of(job)]
+        scale, digests = self.label_scale(job), [digest(self.settings(teacher)) for teacher in self.teachers_of(job)]
         labels = {"labels": RECIPE | {"scale": scale}} if scale else {}
-        return (
-            {
-                "losses": differing(self.losses(job)),
-                "schedule": {key: value for key, value in schedule.items() if key not in NO_EFFECT},
-                "architecture": differing(self.architecture(job)),
-                "data": self.data_settings(job.world),
-                "protocol": self.world(job.world).protocol,
-                "frame_stride": self.world(job.world).frame_stride,
-                "prior": self.prior_settings(job.world, variant.quality) if self.needs_prior(job) else None,
-                "filter": dataclasses.asdict(variant.filter) if variant.filter else None,
-                "warm_start": self.warm_start(job),
-                "teacher": None,
-            }
-            | dict(zip(("teacher", "static_teacher"), teachers, strict=False))
-            | labels
-        )
+        return {
+            "losses": differing(self.losses(job)),
+            "schedule": {key: value for key, value in schedule.items() if key not in NO_EFFECT},
+            "architecture": differing(self.architecture(job)),
+            "data": self.data_settings(job.world),
+            "protocol": self.world(job.world).protocol,
+            "frame_stride": self.world(job.world).frame_stride,
+            "prior": self.prior_settings(job.world, variant.quality) if self.needs_prior(job) else None,
+            "filter": dataclasses.asdict(variant.filter) if variant.filter else None,
+            "warm_start": self.warm_start(job),
+            "teacher": None,
+            **dict(zip(("teacher", "static_teacher"), digests, strict=False)),
+            **labels,
+        }
 
     def label_scale(self, job: Job) -> int:
         """How many times as large as the training's the pictures are of which the job's labels are made.

@@ -102,8 +102,8 @@ def join(depth: Float[Tensor, "n 1 h w"], static_depth: Float[Tensor, "n 1 h w"]
 
     Elsewhere, as on moving objects, whose depth such a network does not know, `depth`; its scale is kept.
     """
-    aligned = at_scale_of(depth, static_depth)
-    return torch.where((aligned / depth).log().abs() < math.log(ALIKE), aligned, depth)
+    ratio = centred_log_ratio(depth, static_depth)
+    return depth * (-ratio).where(ratio.abs() < math.log(ALIKE), 0.0).exp()
 
 
 def chain_motions(T_next_tgt: Float[Tensor, "m 4 4"], frame_stride: int) -> Motions:
