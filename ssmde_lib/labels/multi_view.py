@@ -35,6 +35,7 @@ UNSURE = 0.25  # confidence under which the prior bounds a label
 BOUNDS = (1.15, 1.05)  # factors to the prior by which it may be nearer, and farther
 PARALLAX = 0.5  # pixels that a sweep must move the median pixel by, in some view
 ALIKE = 1.3  # factor up to which two networks agree about a pixel
+JUDGED = 16  # frames by which two networks are compared
 CONSISTENT = 0.1  # difference in log depth up to which two frames' labels agree
 BATCH_PIXELS = 2**17  # that are computed at once
 # Those of them that were chosen by comparing labels; the record of a student names them.
@@ -45,6 +46,7 @@ RECIPE = {
     "unsure": UNSURE,
     "bounds": BOUNDS,
 }
+JOINING = {"join": (ALIKE, JUDGED)}  # the same, of labels by two teachers
 
 
 class Labels(NamedTuple):
@@ -104,6 +106,31 @@ def join(depth: Float[Tensor, "n 1 h w"], static_depth: Float[Tensor, "n 1 h w"]
     """
     ratio = centred_log_ratio(depth, static_depth)
     return depth * (-ratio).where(ratio.abs() < math.log(ALIKE), 0.0).exp()
+
+
+def join_if_supported(
+    images: Float[Tensor, "n 3 H W"],
+    depth: Float[Tensor, "n 1 h w"],
+    static_depth: Float[Tensor, "n 1 h w"],
+    T_next_tgt: Float[Tensor, "m 4 4"],
+    K: Float[Tensor, "1 3 3"],
+    frame_stride: int = 1,
+) -> Float[Tensor, "n 1 h w"]:
+    """`join` of both depths if it lowers the cost of the pixels that it changes, else `depth` itself.
+
+    Which of two networks is better on static pixels depends on the world. The cost of JUDGED frames in the middle of
+    the clip decides, each depth with motions refined for it, without any truth. Arguments as of `label_clip`.
+    """
+    size, middle = tuple(depth.shape[-2:]), len(depth) // 2
+    judged = range(max(0, middle - JUDGED // 2), min(len(depth), middle + JUDGED // 2))
+    pictures, K = F.interpolate(images, size, mode="area"), resize_intrinsics(K, tuple(images.shape[-2:]), size)
+    joined, one = join(depth, static_depth), depth.new_ones(1)
+    changed = (joined != depth)[judged.start : judged.stop]
+    before, after = (
+        sweep_costs(pictures, start, K, chain_motions(T_next_tgt, frame_stride), one, judged)[0][changed].sum()
+        for start in (depth, joined)
+    )
+    return joined if after < before else depth
 
 
 def chain_motions(T_next_tgt: Float[Tensor, "m 4 4"], frame_stride: int) -> Motions:

@@ -19,7 +19,7 @@ from ssmde_lib.files import write_json
 from ssmde_lib.geometry.motion import inverse
 from ssmde_lib.inference.clips import predict_clip, predict_motion, read_images
 from ssmde_lib.labels.filters import MULTI_VIEW, Filter, filter_labels
-from ssmde_lib.labels.multi_view import PARALLAX, REACH, join, label_clip, shrink
+from ssmde_lib.labels.multi_view import PARALLAX, REACH, join_if_supported, label_clip, shrink
 from ssmde_lib.losses.config import Losses
 from ssmde_lib.metrics import align
 from ssmde_lib.networks import checkpoint
@@ -209,14 +209,17 @@ def label_clip_from_views(
 ) -> Iterator[tuple]:
     """As `filter_clip`, from many views of `pictures`, the same clip, perhaps larger; labels as large as `clip`.
 
-    The labels begin with the depth of `depth_net`, and of `static_net` where that agrees.
+    The labels begin with the depth of `depth_net`, or of `static_net` where that agrees if the views support it.
     """
     if pseudo is None:
         raise UserError("labels from many views need the prior's maps: give the folder of pseudo-depth.")
-    depth = predict_clip(depth_net, clip)
+    start = depth = predict_clip(depth_net, clip)
     images, K = read_images(pictures, depth.device), torch.from_numpy(pictures.K).to(depth)[None]
     T_next_tgt = predict_motion(pose_net, clip, frame_stride)
-    start = join(depth, predict_clip(static_net, clip)) if static_net else depth
+    if static_net:
+        start = join_if_supported(images, depth, predict_clip(static_net, clip), T_next_tgt, K, frame_stride)
+        if start is depth:
+            tqdm.write(f"{clip.name}: the views do not support the second teacher; labels begin with the first one's.")
     labels = label_clip(images, start, T_next_tgt, K, pseudo[:, None].to(depth), frame_stride)
     if still := int((labels.parallax < PARALLAX).sum()):
         tqdm.write(
