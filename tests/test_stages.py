@@ -15,6 +15,7 @@ from ssmde_lib.labels.filters import KINDS, Filter
 from ssmde_lib.losses.config import Losses
 from ssmde_lib.networks import checkpoint
 from ssmde_lib.networks.architecture import Architecture
+from ssmde_lib.pipeline import stages
 from ssmde_lib.pipeline.stages import filter_clip, train_network, train_student, write_labels
 from ssmde_lib.prior import read_pseudo_depth, write_pseudo_depth
 from ssmde_lib.synthetic import write_world
@@ -109,6 +110,17 @@ def test_labels_from_many_views_have_the_training_s_size(world, teacher, tmp_pat
     assert not np.allclose(*depths, rtol=1e-2)
     with pytest.raises(UserError, match="need the prior's maps"):
         write_labels(tmp_path / "none", world / "data", teacher, Filter())
+
+
+@pytest.mark.parametrize("supported", [True, False])
+def test_labels_say_in_how_many_clips_both_teachers_begin(world, teacher, tmp_path, monkeypatch, capsys, supported):
+    monkeypatch.setattr(stages, "join_if_supported", lambda images, depth, *_: 1.1 * depth if supported else depth)
+    options = {"pseudo": world / "pseudo", "static_teacher": teacher}
+    write_labels(tmp_path, world / "data", teacher, Filter(), **options)
+    said = f"labels of {int(supported)} of 1 clips begin with the depth of both teachers."
+    assert said in "".join(capsys.readouterr())
+    write_labels(tmp_path / "of_one", world / "data", teacher, Filter(), pseudo=world / "pseudo")
+    assert "both teachers" not in "".join(capsys.readouterr())
 
 
 def test_a_student_of_two_rounds_learns_from_the_first_ones_labels(world, teacher, tmp_path):

@@ -206,10 +206,11 @@ def label_clip_from_views(
     pseudo: Tensor | None,
     pictures: Clip,
     static_net: DepthNet | None = None,
-) -> Iterator[tuple]:
+) -> tuple[bool, Iterator[tuple]]:
     """As `filter_clip`, from many views of `pictures`, the same clip, perhaps larger; labels as large as `clip`.
 
-    The labels begin with the depth of `depth_net`, or of `static_net` where that agrees if the views support it.
+    Before them, whether they begin with `static_net` too: if the views support its depth, where it agrees with that of
+    `depth_net`.
     """
     if pseudo is None:
         raise UserError("labels from many views need the prior's maps: give the folder of pseudo-depth.")
@@ -218,16 +219,16 @@ def label_clip_from_views(
     T_next_tgt = predict_motion(pose_net, clip, frame_stride)
     if static_net:
         start = join_if_supported(images, depth, predict_clip(static_net, clip), T_next_tgt, K, frame_stride)
-        if start is depth:
-            tqdm.write(f"{clip.name}: the views do not support the second teacher; labels begin with the first one's.")
     labels = label_clip(images, start, T_next_tgt, K, pseudo[:, None].to(depth), frame_stride)
     if still := int((labels.parallax < PARALLAX).sum()):
         tqdm.write(
             f"{clip.name}: the camera hardly moves around {still} of {len(clip)} frames; "
             "their label is the teacher's depth."
         )
-    for i in clip.targets(frame_stride):
-        yield i, depth[[i]], *shrink(labels.depth[[i]], labels.mask[[i]], clip.size)
+    frames = (
+        (i, depth[[i]], *shrink(labels.depth[[i]], labels.mask[[i]], clip.size)) for i in clip.targets(frame_stride)
+    )
+    return start is not depth, frames
 
 
 def write_labels(
@@ -275,11 +276,13 @@ def write_labels(
     kept = {region: np.zeros(4) for region in ("all", "static", "dynamic")}  # pixels, kept, right, kept and right
     clips = [clip for clip in find_clips(data, split) if clip.targets(frame_stride)]
     parts = [part for clip in clips for part in parts_of(clip, REACH * frame_stride)]
+    by_two = 0
     for clip, own in tqdm(parts, desc="labels", mininterval=5, ncols=90):
         maps = read_pseudo_clip(clip, pseudo) if pseudo else None
         if config.kind == MULTI_VIEW:
             larger = Clip(clip_folder(clip, pictures)).part(clip.first, clip.first + len(clip)) if pictures else clip
-            frames = label_clip_from_views(depth_net, pose_net, clip, frame_stride, maps, larger, static_net)
+            joined, frames = label_clip_from_views(depth_net, pose_net, clip, frame_stride, maps, larger, static_net)
+            by_two += joined
         else:
             frames = filter_clip(depth_net, pose_net, clip, config, frame_stride, maps)
         for i, *maps_of_frame in frames:
@@ -287,6 +290,8 @@ def write_labels(
                 depth, label, mask = (x[0, 0].cpu().numpy() for x in maps_of_frame)
                 write_label(clip, folder, i, label, mask)
                 count_right(kept, clip, i, depth, label, mask)
+    if static_net and config.kind == MULTI_VIEW:
+        tqdm.write(f"labels of {by_two} of {len(parts)} clips begin with the depth of both teachers.")
     coverage = {
         region: {"coverage": k / n, "precision": kr / max(k, 1), "precision_unfiltered": r / n}
         for region, (n, k, r, kr) in kept.items()
