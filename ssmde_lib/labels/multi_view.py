@@ -34,7 +34,7 @@ STAY = 0.1  # confidence of the depth that the sweep began with
 UNSURE = 0.25  # confidence under which the prior bounds a label
 BOUNDS = (1.15, 1.05)  # factors to the prior by which it may be nearer, and farther
 PARALLAX = 0.5  # pixels that a sweep must move the median pixel by, in some view
-ALIKE = 1.3  # factor up to which two networks agree about a pixel
+AGREE = 1.3  # factor up to which two networks agree about a pixel
 JUDGED = 16  # frames by which two networks are compared
 CONSISTENT = 0.1  # difference in log depth up to which two frames' labels agree
 BATCH_PIXELS = 2**17  # that are computed at once
@@ -46,7 +46,7 @@ RECIPE = {
     "unsure": UNSURE,
     "bounds": BOUNDS,
 }
-JOINING = {"join": (ALIKE, JUDGED)}  # the same, of labels by two teachers
+JOINING = {"join": (AGREE, JUDGED)}  # the same, of labels by two teachers
 
 
 class Labels(NamedTuple):
@@ -105,7 +105,7 @@ def join(depth: Float[Tensor, "n 1 h w"], static_depth: Float[Tensor, "n 1 h w"]
     Elsewhere, as on moving objects, whose depth such a network does not know, `depth`; its scale is kept.
     """
     ratio = centred_log_ratio(depth, static_depth)
-    return depth * (-ratio).where(ratio.abs() < math.log(ALIKE), 0.0).exp()
+    return depth * (-ratio).where(ratio.abs() < math.log(AGREE), 0.0).exp()
 
 
 def join_if_supported(
