@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from ssmde_lib.data.layout import Clip, find_clips
+from ssmde_lib.data.layout import Clip, find_clips, read_label_clip
 from ssmde_lib.data.triplets import Triplets
 from ssmde_lib.errors import UserError
 from ssmde_lib.inference.clips import predict_clip
@@ -113,14 +113,21 @@ def test_labels_from_many_views_have_the_training_s_size(world, teacher, tmp_pat
 
 
 @pytest.mark.parametrize("supported", [True, False])
-def test_labels_say_in_how_many_clips_both_teachers_begin(world, teacher, tmp_path, monkeypatch, capsys, supported):
-    monkeypatch.setattr(stages, "join_if_supported", lambda images, depth, *_: 1.1 * depth if supported else depth)
-    options = {"pseudo": world / "pseudo", "static_teacher": teacher}
-    write_labels(tmp_path, world / "data", teacher, Filter(), **options)
-    said = f"labels of {int(supported)} of 1 clips begin with the depth of both teachers."
-    assert said in "".join(capsys.readouterr())
-    write_labels(tmp_path / "of_one", world / "data", teacher, Filter(), pseudo=world / "pseudo")
-    assert "both teachers" not in "".join(capsys.readouterr())
+def test_the_views_decide_whether_labels_begin_with_both_teachers(
+    world, teacher, tmp_path, monkeypatch, capsys, supported
+):
+    monkeypatch.setattr(stages, "cost_of_joining", lambda *_: -1.0 if supported else 0.0)
+    monkeypatch.setattr(stages, "join", lambda depth, static_depth: torch.ones_like(depth) + static_depth.mean())
+    labels = {}
+    for name, static in (("one", None), ("two", teacher)):
+        out = tmp_path / name
+        options = {"pseudo": world / "pseudo", "static_teacher": static}
+        write_labels(out, world / "data", teacher, Filter(), **options)
+        labels[name] = read_label_clip(find_clips(world / "data", "train")[0], out, 1)[2][0]
+        said = "".join(capsys.readouterr())
+        assert ("labels begin with the depth of" in said) == bool(static)
+    assert f"depth of {'both teachers' if supported else 'the first teacher'}." in said
+    assert torch.equal(labels["one"], labels["two"]) != supported
 
 
 def test_a_student_of_two_rounds_learns_from_the_first_ones_labels(world, teacher, tmp_path):

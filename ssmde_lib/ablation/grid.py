@@ -18,7 +18,7 @@ from ssmde_lib.ablation.records import read_records
 from ssmde_lib.ablation.variants import VARIANTS, Variant
 from ssmde_lib.errors import UserError
 from ssmde_lib.labels.filters import MULTI_VIEW
-from ssmde_lib.labels.multi_view import JOINING, RECIPE
+from ssmde_lib.labels.multi_view import RECIPE
 from ssmde_lib.losses.config import Losses
 from ssmde_lib.networks.architecture import Architecture
 from ssmde_lib.options import from_options
@@ -205,8 +205,7 @@ class Grid:
         """All that a job's result depends on, its teacher's settings included."""
         variant, schedule = VARIANTS[job.variant], differing(self.schedule(job))
         scale, digests = self.label_scale(job), [digest(self.settings(teacher)) for teacher in self.teachers_of(job)]
-        recipe = RECIPE | (JOINING if variant.static_teacher else {})
-        labels = {"labels": recipe | {"scale": scale}} if scale else {}
+        labels = {"labels": RECIPE | {"scale": scale}} if scale else {}
         return {
             "losses": differing(self.losses(job)),
             "schedule": {key: value for key, value in schedule.items() if key not in NO_EFFECT},

@@ -35,7 +35,7 @@ UNSURE = 0.25  # confidence under which the prior bounds a label
 BOUNDS = (1.15, 1.05)  # factors to the prior by which it may be nearer, and farther
 PARALLAX = 0.5  # pixels that a sweep must move the median pixel by, in some view
 AGREE = 1.3  # factor up to which two networks agree about a pixel
-JUDGED = 16  # frames by which two networks are compared
+JUDGED = 16  # frames of a clip by which two networks are compared
 CONSISTENT = 0.1  # difference in log depth up to which two frames' labels agree
 BATCH_PIXELS = 2**17  # that are computed at once
 # Those of them that were chosen by comparing labels; the record of a student names them.
@@ -46,7 +46,6 @@ RECIPE = {
     "unsure": UNSURE,
     "bounds": BOUNDS,
 }
-JOINING = {"join": (AGREE, JUDGED)}  # the same, of labels by two teachers
 
 
 class Labels(NamedTuple):
@@ -108,29 +107,30 @@ def join(depth: Float[Tensor, "n 1 h w"], static_depth: Float[Tensor, "n 1 h w"]
     return depth * (-ratio).where(ratio.abs() < math.log(AGREE), 0.0).exp()
 
 
-def join_if_supported(
-    images: Float[Tensor, "n 3 H W"],
+def cost_of_joining(
+    images: Float[Tensor, "n 3 h w"],
     depth: Float[Tensor, "n 1 h w"],
     static_depth: Float[Tensor, "n 1 h w"],
     T_next_tgt: Float[Tensor, "m 4 4"],
     K: Float[Tensor, "1 3 3"],
     frame_stride: int = 1,
-) -> Float[Tensor, "n 1 h w"]:
-    """`join` of both depths if it lowers the cost of the pixels that it changes, else `depth` itself.
+) -> float:
+    """What `join` adds to the mean cost of the pixels that it changes; below 0, the views support it.
 
-    Which of two networks is better on static pixels depends on the world. The cost of JUDGED frames in the middle of
-    the clip decides, each depth with motions refined for it, without any truth. Arguments as of `label_clip`.
+    Which of two networks is better on static pixels depends on the world. JUDGED frames in the middle tell it without
+    any truth, each depth with motions refined for it. Arguments as of `label_clip`; images as large as the depth.
     """
-    size, middle = tuple(depth.shape[-2:]), len(depth) // 2
+    middle = len(depth) // 2
     judged = range(max(0, middle - JUDGED // 2), min(len(depth), middle + JUDGED // 2))
-    pictures, K = F.interpolate(images, size, mode="area"), resize_intrinsics(K, tuple(images.shape[-2:]), size)
     joined, one = join(depth, static_depth), depth.new_ones(1)
     changed = (joined != depth)[judged.start : judged.stop]
+    if not changed.any():
+        return 0.0
     before, after = (
-        sweep_costs(pictures, start, K, chain_motions(T_next_tgt, frame_stride), one, judged)[0][changed].sum()
+        sweep_costs(images, start, K, chain_motions(T_next_tgt, frame_stride), one, judged)[0][changed].mean()
         for start in (depth, joined)
     )
-    return joined if after < before else depth
+    return (after - before).item()
 
 
 def chain_motions(T_next_tgt: Float[Tensor, "m 4 4"], frame_stride: int) -> Motions:

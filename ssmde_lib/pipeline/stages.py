@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -19,7 +20,7 @@ from ssmde_lib.files import write_json
 from ssmde_lib.geometry.motion import inverse
 from ssmde_lib.inference.clips import predict_clip, predict_motion, read_images
 from ssmde_lib.labels.filters import MULTI_VIEW, Filter, filter_labels
-from ssmde_lib.labels.multi_view import PARALLAX, REACH, join_if_supported, label_clip, shrink
+from ssmde_lib.labels.multi_view import JUDGED, PARALLAX, REACH, cost_of_joining, join, label_clip, shrink
 from ssmde_lib.losses.config import Losses
 from ssmde_lib.metrics import align
 from ssmde_lib.networks import checkpoint
@@ -32,6 +33,8 @@ from ssmde_lib.training.objective import Objective
 from ssmde_lib.training.processes import launch
 from ssmde_lib.training.schedule import Schedule
 from ssmde_lib.training.state import finish, list_changes, read_log
+
+JUDGED_CLIPS = 8  # by which it is decided whether labels begin with the depth of two networks
 
 
 def train_network(
@@ -206,29 +209,44 @@ def label_clip_from_views(
     pseudo: Tensor | None,
     pictures: Clip,
     static_net: DepthNet | None = None,
-) -> tuple[bool, Iterator[tuple]]:
+) -> Iterator[tuple]:
     """As `filter_clip`, from many views of `pictures`, the same clip, perhaps larger; labels as large as `clip`.
 
-    Before them, whether they begin with `static_net` too: if the views support its depth, where it agrees with that of
-    `depth_net`.
+    The labels begin with the depth of `depth_net`, and of `static_net` where that agrees.
     """
     if pseudo is None:
         raise UserError("labels from many views need the prior's maps: give the folder of pseudo-depth.")
-    start = depth = predict_clip(depth_net, clip)
+    depth = predict_clip(depth_net, clip)
     images, K = read_images(pictures, depth.device), torch.from_numpy(pictures.K).to(depth)[None]
     T_next_tgt = predict_motion(pose_net, clip, frame_stride)
-    if static_net:
-        start = join_if_supported(images, depth, predict_clip(static_net, clip), T_next_tgt, K, frame_stride)
+    start = join(depth, predict_clip(static_net, clip)) if static_net else depth
     labels = label_clip(images, start, T_next_tgt, K, pseudo[:, None].to(depth), frame_stride)
     if still := int((labels.parallax < PARALLAX).sum()):
         tqdm.write(
             f"{clip.name}: the camera hardly moves around {still} of {len(clip)} frames; "
             "their label is the teacher's depth."
         )
-    frames = (
-        (i, depth[[i]], *shrink(labels.depth[[i]], labels.mask[[i]], clip.size)) for i in clip.targets(frame_stride)
-    )
-    return start is not depth, frames
+    for i in clip.targets(frame_stride):
+        yield i, depth[[i]], *shrink(labels.depth[[i]], labels.mask[[i]], clip.size)
+
+
+@torch.inference_mode()
+def views_support_both(
+    depth_net: DepthNet, pose_net: PoseNet, static_net: DepthNet, clips: list[Clip], frame_stride: int
+) -> bool:
+    """Whether labels should begin with the depth of both networks: the cost of the views is lower there.
+
+    JUDGED_CLIPS of the clips, evenly spread, decide for all of them.
+    """
+    added = 0.0
+    for clip in clips[:: math.ceil(len(clips) / JUDGED_CLIPS)]:
+        middle, reach = len(clip) // 2, JUDGED // 2 + REACH * frame_stride
+        part = clip.part(max(0, middle - reach), middle + reach)
+        depth, static_depth = predict_clip(depth_net, part), predict_clip(static_net, part)
+        K = torch.from_numpy(part.K).to(depth)[None]
+        motions = predict_motion(pose_net, part, frame_stride)
+        added += cost_of_joining(read_images(part, depth.device), depth, static_depth, motions, K, frame_stride)
+    return added < 0
 
 
 def write_labels(
@@ -258,7 +276,8 @@ def write_labels(
         frame_stride: distance of the neighbours in frames.
         pseudo: folder of the prior's maps, for the kinds of labels that use the prior.
         pictures: the same clips at a higher resolution, for labels from many views.
-        static_teacher: stage folder of a network that is better on static pixels, for labels from many views.
+        static_teacher: stage folder of a network that may be better on static pixels; labels from many views begin
+            with it too, where the views support it.
         split: of the clips.
     """
     if config.uses_prior and not pseudo:
@@ -276,13 +295,15 @@ def write_labels(
     kept = {region: np.zeros(4) for region in ("all", "static", "dynamic")}  # pixels, kept, right, kept and right
     clips = [clip for clip in find_clips(data, split) if clip.targets(frame_stride)]
     parts = [part for clip in clips for part in parts_of(clip, REACH * frame_stride)]
-    by_two = 0
+    if static_net and config.kind == MULTI_VIEW:
+        supported = views_support_both(depth_net, pose_net, static_net, clips, frame_stride)
+        tqdm.write(f"labels begin with the depth of {'both teachers' if supported else 'the first teacher'}.")
+        static_net = static_net if supported else None
     for clip, own in tqdm(parts, desc="labels", mininterval=5, ncols=90):
         maps = read_pseudo_clip(clip, pseudo) if pseudo else None
         if config.kind == MULTI_VIEW:
             larger = Clip(clip_folder(clip, pictures)).part(clip.first, clip.first + len(clip)) if pictures else clip
-            joined, frames = label_clip_from_views(depth_net, pose_net, clip, frame_stride, maps, larger, static_net)
-            by_two += joined
+            frames = label_clip_from_views(depth_net, pose_net, clip, frame_stride, maps, larger, static_net)
         else:
             frames = filter_clip(depth_net, pose_net, clip, config, frame_stride, maps)
         for i, *maps_of_frame in frames:
@@ -290,8 +311,6 @@ def write_labels(
                 depth, label, mask = (x[0, 0].cpu().numpy() for x in maps_of_frame)
                 write_label(clip, folder, i, label, mask)
                 count_right(kept, clip, i, depth, label, mask)
-    if static_net and config.kind == MULTI_VIEW:
-        tqdm.write(f"labels of {by_two} of {len(parts)} clips begin with the depth of both teachers.")
     coverage = {
         region: {"coverage": k / n, "precision": kr / max(k, 1), "precision_unfiltered": r / n}
         for region, (n, k, r, kr) in kept.items()
