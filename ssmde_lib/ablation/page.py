@@ -30,8 +30,15 @@ QUESTIONS = {  # question: (variants in the table, pairs of a finding, of which 
         [("teacher_dinov2", "base"), ("teacher", "base")],
     ),
     "Does the student improve on its teacher?": (
-        ["teacher", "teacher_dinov2", *(n for n in VARIANTS if n.startswith("student_"))],
+        [
+            *("teacher", "teacher_dinov2"),
+            *(n for n in VARIANTS if n.startswith("student_") and n != "student_two_teachers"),
+        ],
         [("student_multi_view", "teacher_dinov2"), ("student_prior_order", "teacher")],
+    ),
+    "Does a second teacher improve the labels?": (
+        ["base_direct_pose", "student_multi_view", "student_two_teachers"],
+        [("student_two_teachers", "student_multi_view")],
     ),
     "How do other self-distillation methods compare?": (
         ["base", "multi_resolution", "successive", "consistency"],
