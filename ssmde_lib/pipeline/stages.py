@@ -239,7 +239,7 @@ def views_support_both(
     JUDGED_CLIPS of the clips, evenly spread, decide for all of them.
     """
     added = 0.0
-    for clip in clips[:: math.ceil(len(clips) / JUDGED_CLIPS)]:
+    for clip in clips[:: max(1, math.ceil(len(clips) / JUDGED_CLIPS))]:
         middle, reach = len(clip) // 2, JUDGED // 2 + REACH * frame_stride
         part = clip.part(max(0, middle - reach), middle + reach)
         depth, static_depth = predict_clip(depth_net, part), predict_clip(static_net, part)
