@@ -135,3 +135,4 @@ def test_the_minutes_of_the_notebooks_are_those_of_the_record():
         row = next(line for line in readme.splitlines() if f"(notebooks/{stage}.ipynb)" in line)
         assert row.split("|")[4].strip() == (f"{taken:.0f}" if taken >= 1 else "< 1")
     assert f"synthetic video: a street, a room | {result('tutorial')['all']:.0f} min" in readme
+    assert f"fewer clips and steps: {result('tutorial_short')['all']:.0f} min |" in readme
