@@ -31,7 +31,8 @@ QUESTIONS = {  # question: (variants in the table, pairs of a finding, of which 
     ),
     "Does the student improve on its teacher?": (
         [
-            *("teacher", "teacher_dinov2"),
+            "teacher",
+            "teacher_dinov2",
             *(n for n in VARIANTS if n.startswith("student_") and n != "student_two_teachers"),
         ],
         [("student_multi_view", "teacher_dinov2"), ("student_prior_order", "teacher")],

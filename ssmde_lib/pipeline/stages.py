@@ -298,7 +298,8 @@ def write_labels(
     if static_net and config.kind == MULTI_VIEW:
         supported = views_support_both(depth_net, pose_net, static_net, clips, frame_stride)
         tqdm.write(f"labels begin with the depth of {'both teachers' if supported else 'the first teacher'}.")
-        static_net = static_net if supported else None
+        if not supported:
+            static_net = None
     for clip, own in tqdm(parts, desc="labels", mininterval=5, ncols=90):
         maps = read_pseudo_clip(clip, pseudo) if pseudo else None
         if config.kind == MULTI_VIEW:
